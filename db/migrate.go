@@ -19,15 +19,7 @@ var migrationFiles embed.FS
 // caller has the directory's lock already; otherwise it is taken for the time of the migration, so that a tool never
 // changes the schema under a running server of another version.
 func migrate(ctx context.Context, dir, path string, held bool) error {
-	pending, err := withProvider(path, func(p *goose.Provider) (bool, error) {
-		current, target, err := p.GetVersions(ctx)
-		if err == nil && current > target {
-			return false, fmt.Errorf("%w: it has schema %d, this version knows %d; start the newer version, or restore a backup",
-				ErrNewer, current, target)
-		}
-		return current < target, err
-	})
-	if err != nil || !pending {
+	if pending, err := pending(ctx, path); err != nil || !pending {
 		return err
 	}
 	if !held {
@@ -40,32 +32,57 @@ func migrate(ctx context.Context, dir, path string, held bool) error {
 		}
 		defer lock.release()
 	}
-	_, err = withProvider(path, func(p *goose.Provider) (bool, error) {
-		_, err := p.Up(ctx)
-		return false, err
-	})
-	return err
-}
-
-// withProvider runs fn with goose on a connection of its own.
-func withProvider(path string, fn func(*goose.Provider) (bool, error)) (bool, error) {
-	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(5000)", "_pragma=journal_mode(wal)",
-		"_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)", "_txlock=immediate", "_dqs=0"))
+	// Somebody may have migrated while we waited for the lock; then Up finds nothing to do.
+	db, p, err := provider(path, "_pragma=journal_mode(wal)")
 	if err != nil {
-		return false, wrap(err)
+		return err
 	}
 	defer db.Close()
-	files, err := fs.Sub(migrationFiles, "migrations")
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("db: migration: %w", wrap(err))
+	}
+	return nil
+}
+
+// pending compares the database's version with the last one this binary knows. It only reads: without the lock nothing
+// may change the database.
+func pending(ctx context.Context, path string) (bool, error) {
+	db, p, err := provider(path)
 	if err != nil {
 		return false, err
+	}
+	defer db.Close()
+	known := p.ListSources()
+	target := known[len(known)-1].Version
+	var tables, current int64
+	err = db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'`).Scan(&tables)
+	if err != nil || tables == 0 {
+		return true, wrap(err)
+	}
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&current)
+	if err == nil && current > target {
+		return false, fmt.Errorf("%w: it has schema %d, this version knows %d; start the newer version, or restore a backup",
+			ErrNewer, current, target)
+	}
+	return current < target, wrap(err)
+}
+
+// provider opens the database for goose, on connections of its own.
+func provider(path string, params ...string) (*sql.DB, *goose.Provider, error) {
+	params = append([]string{"_pragma=busy_timeout(5000)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)",
+		"_txlock=immediate", "_dqs=0"}, params...)
+	db, err := sql.Open("sqlite", dsn(path, params...))
+	if err != nil {
+		return nil, nil, wrap(err)
+	}
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return nil, nil, err
 	}
 	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
-		return false, fmt.Errorf("db: migrations: %w", err)
+		db.Close()
+		return nil, nil, fmt.Errorf("db: migrations: %w", err)
 	}
-	ok, err := fn(p)
-	if err != nil && !errors.Is(err, ErrNewer) {
-		return false, fmt.Errorf("db: migration: %w", wrap(err))
-	}
-	return ok, err
+	return db, p, nil
 }
