@@ -1,0 +1,24 @@
+package db
+
+// AuditEntry is one line of the audit log.
+type AuditEntry struct {
+	At      int64
+	Actor   int64 // account; 0: the command line
+	Action  string
+	Account int64 // the account it was done to; 0: none
+}
+
+// Audit appends a line to the audit log.
+func (tx *Tx) Audit(e AuditEntry) error {
+	_, err := tx.exec(`INSERT INTO audit (at, actor, action, account) VALUES (?, nullif(?, 0), ?, nullif(?, 0))`,
+		e.At, e.Actor, e.Action, e.Account)
+	return err
+}
+
+// AuditLog returns the most recent lines, the newest first.
+func (tx *Tx) AuditLog(limit int) ([]AuditEntry, error) {
+	return collect(tx, `SELECT at, coalesce(actor, 0), action, coalesce(account, 0) FROM audit ORDER BY id DESC LIMIT ?`,
+		[]any{limit}, func(e *AuditEntry, scan func(...any) error) error {
+			return scan(&e.At, &e.Actor, &e.Action, &e.Account)
+		})
+}
