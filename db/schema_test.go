@@ -1,27 +1,34 @@
 package db
 
 import (
+	"database/sql"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 )
 
 // objects lists what CREATE statements have made, with their texts reduced to words.
-func objects(t *testing.T, db *DB) []string {
+func objects(t *testing.T, path string) []string {
 	t.Helper()
-	var all []string
-	err := db.Read(t.Context(), func(tx *Tx) error {
-		return tx.each(`SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND tbl_name NOT LIKE 'sqlite_%' AND tbl_name <> 'goose_db_version'`,
-			nil, func(scan func(...any) error) error {
-				var s string
-				err := scan(&s)
-				all = append(all, canonical(s))
-				return err
-			})
-	})
+	db, err := sql.Open("sqlite", dsn(path))
 	if err != nil {
 		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(`SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND tbl_name NOT LIKE 'sqlite_%' AND tbl_name <> 'goose_db_version'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, canonical(s))
 	}
 	slices.Sort(all)
 	return all
@@ -37,41 +44,29 @@ func canonical(sql string) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-func TestMigrationsLeadToSchema(t *testing.T) {
+// fromSchema makes a database from schema.sql alone.
+func fromSchema(t *testing.T) string {
+	t.Helper()
 	text, err := os.ReadFile("schema.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	migrated := open(t, t.TempDir(), Options{})
-	fresh := open(t, t.TempDir(), Options{})
-	err = fresh.Write(t.Context(), func(tx *Tx) error {
-		names, err := collect(tx, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'goose_db_version'`,
-			nil, func(s *string, scan func(...any) error) error { return scan(s) })
-		if err != nil {
-			return err
-		}
-		if _, err := tx.exec("PRAGMA defer_foreign_keys = 1"); err != nil {
-			return err
-		}
-		for _, n := range names {
-			if _, err := tx.exec("DROP TABLE " + n); err != nil {
-				return err
-			}
-		}
-		for s := range strings.SplitSeq(string(text), ";\n") {
-			if canonical(s) == "" {
-				continue
-			}
-			if _, err := tx.exec(s); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	path := filepath.Join(t.TempDir(), "schema.db")
+	db, err := sql.Open("sqlite", dsn(path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, want := objects(t, migrated), objects(t, fresh)
+	defer db.Close()
+	if _, err := db.Exec(string(text)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestMigrationsLeadToSchema(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir, Options{})
+	got, want := objects(t, filepath.Join(dir, fileName)), objects(t, fromSchema(t))
 	for _, s := range got {
 		if !slices.Contains(want, s) {
 			t.Errorf("in migrations, not in schema.sql:\n%s", s)
