@@ -1,0 +1,28 @@
+package db
+
+// Member is a device that receives a room's events now.
+type Member struct {
+	Device int64
+	Client string // client URI
+}
+
+// AddMember makes a device receive a room's events from one on. Adding it again at the same event changes nothing.
+func (tx *Tx) AddMember(room, device, fromEvent int64) error {
+	_, err := tx.exec(`INSERT INTO member (device, room, from_event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+		device, room, fromEvent)
+	return err
+}
+
+// EndMember makes an event the last one of a room that a device receives.
+func (tx *Tx) EndMember(room, device, toEvent int64) error {
+	_, err := tx.exec(`UPDATE member SET to_event = ? WHERE device = ? AND room = ? AND to_event IS NULL`,
+		toEvent, device, room)
+	return err
+}
+
+// Members returns the devices that receive a room's events now, in the order of their registration.
+func (tx *Tx) Members(room int64) ([]Member, error) {
+	return collect(tx, `SELECT m.device, d.client FROM member m JOIN device d ON d.id = m.device
+		WHERE m.room = ? AND m.to_event IS NULL ORDER BY m.device`, []any{room},
+		func(m *Member, row func(...any) error) error { return row(&m.Device, &m.Client) })
+}

@@ -1,0 +1,84 @@
+-- +goose Up
+
+-- Devices of our users. client is mimi://<domain>/d/<user>/<device>; user is its user's URI.
+CREATE TABLE device (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  client        TEXT    NOT NULL UNIQUE,
+  user          TEXT    NOT NULL,
+  name          TEXT    NOT NULL,
+  signature_key BLOB    NOT NULL,             -- never changes; another key is another device
+  certificate   BLOB    NOT NULL,             -- DER, the newest issued
+  created_at    INTEGER NOT NULL,
+  seen_at       INTEGER NOT NULL,
+  cursor        INTEGER NOT NULL DEFAULT 0    -- the last event the device says it has stored
+) STRICT;
+CREATE INDEX device_user ON device (user);
+
+-- KeyPackages nobody has claimed yet. A claim deletes the row: a package is handed out once.
+CREATE TABLE key_package (
+  id        INTEGER PRIMARY KEY AUTOINCREMENT,
+  ref       BLOB    NOT NULL UNIQUE,
+  device    INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+  suite     INTEGER NOT NULL,
+  not_after INTEGER NOT NULL,
+  body      BLOB    NOT NULL
+) STRICT;
+CREATE INDEX key_package_device ON key_package (device, suite);
+
+-- Whose package a Welcome names, and for which room it was handed out ('' for none).
+CREATE TABLE key_claim (
+  ref       BLOB    NOT NULL PRIMARY KEY,
+  device    INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+  room      TEXT    NOT NULL,
+  not_after INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX key_claim_expiry ON key_claim (not_after);
+
+-- Rooms this provider is the hub of.
+CREATE TABLE room (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  uri        TEXT    NOT NULL UNIQUE,
+  group_id   TEXT    NOT NULL UNIQUE,
+  direct     TEXT    UNIQUE,                  -- both user URIs, sorted, of a room for two; NULL for groups
+  state      BLOB    NOT NULL,                -- the hub's public view of the MLS group
+  created_at INTEGER NOT NULL
+) STRICT;
+
+-- The participant lists, to find a user's rooms.
+CREATE TABLE room_user (
+  user TEXT    NOT NULL,
+  room INTEGER NOT NULL REFERENCES room (id) ON DELETE CASCADE,
+  PRIMARY KEY (user, room)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX room_user_room ON room_user (room);
+
+-- What happened in the rooms, once for all recipients. id is the cursor of every device's stream.
+CREATE TABLE event (
+  id   INTEGER PRIMARY KEY AUTOINCREMENT,
+  room INTEGER NOT NULL REFERENCES room (id) ON DELETE CASCADE,
+  ts   INTEGER NOT NULL,                      -- accepted_timestamp, strictly increasing within a room
+  kind INTEGER NOT NULL,                      -- 0 create, 1 message, 2 proposal, 3 commit, 4 welcome
+  hash BLOB,                                  -- first 16 octets of SHA-256 of the request; NULL for what else it caused
+  body BLOB    NOT NULL                       -- FanoutMessage
+) STRICT;
+CREATE INDEX event_room ON event (room);
+CREATE UNIQUE INDEX event_hash ON event (hash, room) WHERE hash IS NOT NULL;
+
+-- Which part of a room's events a device receives: from_event to to_event, both included.
+CREATE TABLE member (
+  device     INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+  room       INTEGER NOT NULL REFERENCES room (id) ON DELETE CASCADE,
+  from_event INTEGER NOT NULL,
+  to_event   INTEGER,                         -- NULL while the device is a member
+  PRIMARY KEY (device, room, from_event)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX member_room ON member (room) WHERE to_event IS NULL;
+
+-- +goose Down
+DROP TABLE member;
+DROP TABLE event;
+DROP TABLE room_user;
+DROP TABLE room;
+DROP TABLE key_claim;
+DROP TABLE key_package;
+DROP TABLE device;
