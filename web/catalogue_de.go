@@ -31,6 +31,10 @@ var german = map[string]string{
 	"signin.no_account": "Noch kein Konto? Bitte die Person, die sich um diesen Server kümmert, um eine Einladung.",
 	"signin.signed_out": "Du bist abgemeldet.",
 
+	"reset.title":  "Neues Passwort wählen",
+	"reset.intro":  "Für das Konto {name}. Alle Browser, die damit angemeldet sind, werden abgemeldet.",
+	"reset.submit": "Speichern und anmelden",
+
 	"admin.title":         "{site} verwalten",
 	"admin.hello":         "Hallo {name}.",
 	"admin.invite":        "Jemanden einladen",

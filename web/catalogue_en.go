@@ -32,6 +32,10 @@ var english = map[string]string{
 	"signin.no_account": "No account yet? Ask the person who looks after this server for an invitation.",
 	"signin.signed_out": "You are signed out.",
 
+	"reset.title":  "Choose a new password",
+	"reset.intro":  "For the account {name}. All browsers that are signed in to it will be signed out.",
+	"reset.submit": "Save and sign in",
+
 	"admin.title":         "Looking after {site}",
 	"admin.hello":         "Hello {name}.",
 	"admin.invite":        "Invite someone",
