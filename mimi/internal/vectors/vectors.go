@@ -1,0 +1,88 @@
+// Package vectors finds published test vectors for the tests of mimi/... It is imported by tests only.
+//
+// The files are not part of the repository. They are looked for in $VECTORS, then in a directory shared/vectors
+// beside any directory above the package under test, then in the module cache (one published module carries most of
+// the MLS files). A file that is nowhere skips the test with the reason printed; with VECTORS_REQUIRED=1, as in CI,
+// its absence is a failure.
+package vectors
+
+import (
+	"encoding/json"
+	"os"
+	"path"
+	"path/filepath"
+	"testing"
+)
+
+// Open returns the content of a vector file such as "mls/key-schedule.json".
+func Open(t testing.TB, name string) []byte {
+	t.Helper()
+	for _, dir := range directories() {
+		data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+		if err == nil {
+			return data
+		}
+	}
+	if dir := moduleDir(); dir != "" {
+		data, err := os.ReadFile(filepath.Join(dir, moduleFolder, path.Base(name)))
+		if err == nil {
+			return data
+		}
+	}
+	if os.Getenv("VECTORS_REQUIRED") == "1" {
+		t.Fatalf("vectors: %s not found and VECTORS_REQUIRED=1", name)
+	}
+	t.Skipf("vectors: %s not found in $VECTORS, a shared/vectors directory or the module cache", name)
+	return nil
+}
+
+// Load decodes a JSON vector file into v.
+func Load(t testing.TB, name string, v any) {
+	t.Helper()
+	if err := json.Unmarshal(Open(t, name), v); err != nil {
+		t.Fatalf("vectors: %s: %v", name, err)
+	}
+}
+
+// Suites counts the entries of a vector file by whether their cipher suite is implemented, and reports both numbers
+// at the end, so that what was left out is seen.
+type Suites struct{ run, skipped int }
+
+// Add counts one entry and returns supported.
+func (s *Suites) Add(supported bool) bool {
+	if supported {
+		s.run++
+	} else {
+		s.skipped++
+	}
+	return supported
+}
+
+// Report prints the counts and fails if nothing was run.
+func (s *Suites) Report(t testing.TB) {
+	t.Helper()
+	t.Logf("vectors: %d entries run, %d of unsupported cipher suites left out", s.run, s.skipped)
+	if s.run == 0 {
+		t.Error("vectors: no entry was run")
+	}
+}
+
+// directories lists where vector files may lie, most explicit first.
+func directories() []string {
+	var dirs []string
+	if dir := os.Getenv("VECTORS"); dir != "" {
+		dirs = append(dirs, dir)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return dirs
+	}
+	for {
+		dirs = append(dirs, filepath.Join(dir, "shared", "vectors"))
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return dirs
+		}
+		dir = parent
+	}
+}

@@ -1,0 +1,61 @@
+package mls
+
+import (
+	"crypto/rand"
+	"io"
+	"time"
+)
+
+// Application is what MLS must ask of its user. Every Group and PublicGroup has one; calls are synchronous.
+type Application interface {
+	// ValidateCredential is called at every event of RFC 9420, Section 5.3.1, with old = nil or the leaf's
+	// previous credential. An error refuses the operation.
+	ValidateCredential(c Credential, key SignaturePublicKey, old *Credential) error
+	// UpdateComponent applies AppDataUpdate proposals of one component, in order (mls-extensions, Section 4.7):
+	// old is nil if the component has no data yet. An error makes the proposal list invalid.
+	UpdateComponent(id ComponentID, old []byte, updates [][]byte) ([]byte, error)
+}
+
+// Config is what a member or verifier needs from outside: time, randomness, callbacks.
+type Config struct {
+	Now         func() time.Time // lifetimes are checked against it; nil: they are not checked
+	Rand        io.Reader        // nil: crypto/rand
+	Application Application
+	// PSK looks up external PSKs and resumption PSKs of other groups; nil is "not available". It may be nil itself.
+	PSK func(id *PreSharedKeyID) []byte
+}
+
+// now is the time for lifetimes, zero if they are not to be checked.
+func (c *Config) now() time.Time {
+	if c.Now == nil {
+		return time.Time{}
+	}
+	return c.Now()
+}
+
+// rand returns the configured source of randomness.
+func (c *Config) rand() io.Reader {
+	if c.Rand != nil {
+		return c.Rand
+	}
+	return rand.Reader
+}
+
+// Client is one device's identity for groups of one suite.
+type Client struct {
+	SignatureKey   *SignatureKey
+	Credential     Credential
+	Capabilities   Capabilities
+	LeafExtensions Extensions
+}
+
+// leafNode is an unsigned leaf of the client with the given encryption key; Source is for the caller to set.
+func (c *Client) leafNode(key HPKEPublicKey) LeafNode {
+	return LeafNode{
+		EncryptionKey: key,
+		SignatureKey:  c.SignatureKey.Public(),
+		Credential:    c.Credential,
+		Capabilities:  c.Capabilities.clone(),
+		Extensions:    c.LeafExtensions,
+	}
+}

@@ -1,0 +1,323 @@
+package mls
+
+import (
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdh"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/hpke"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"hash"
+	"io"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// CipherSuite names the algorithms of a group (RFC 9420, Section 5.1).
+type CipherSuite uint16
+
+// X25519AES128GCMSHA256Ed25519 is MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, the mandatory suite.
+const X25519AES128GCMSHA256Ed25519 CipherSuite = 0x0001
+
+// Supported reports whether this package implements the suite.
+func (cs CipherSuite) Supported() bool {
+	_, err := suiteOf(cs)
+	return err == nil
+}
+
+var (
+	errUnsupportedSuite = errors.New("mls: unsupported cipher suite")
+	errDecrypt          = errors.New("mls: decryption failed")
+	errHPKEKey          = errors.New("mls: invalid HPKE key")
+	errSignatureKey     = errors.New("mls: invalid signature key")
+	errSignature        = errors.New("mls: invalid signature")
+)
+
+// suite is one row of the table of cipher suites. The KEM is whatever crypto/hpke offers, so a suite with a
+// post-quantum KEM is another row: nothing outside this file assumes a curve or a key length.
+type suite struct {
+	id        CipherSuite
+	kem       hpke.KEM
+	kdf       hpke.KDF
+	aead      hpke.AEAD
+	newHash   func() hash.Hash
+	hashSize  int // KDF.Nh
+	keySize   int // AEAD.Nk
+	nonceSize int // AEAD.Nn
+	newAEAD   func(key []byte) (cipher.AEAD, error)
+	signature signatureScheme
+}
+
+// signatureScheme is the signature algorithm of a suite; private keys are in their storage form.
+type signatureScheme struct {
+	seedSize int
+	parse    func(private []byte) (crypto.Signer, []byte, error)
+	verify   func(public, message, signature []byte) bool
+	check    func(public []byte) bool
+}
+
+// suite1 is never modified.
+var suite1 = &suite{
+	id:        X25519AES128GCMSHA256Ed25519,
+	kem:       hpke.DHKEM(ecdh.X25519()),
+	kdf:       hpke.HKDFSHA256(),
+	aead:      hpke.AES128GCM(),
+	newHash:   sha256.New,
+	hashSize:  sha256.Size,
+	keySize:   16,
+	nonceSize: 12,
+	newAEAD:   newAESGCM,
+	signature: signatureScheme{
+		seedSize: ed25519.SeedSize,
+		parse:    parseEd25519,
+		verify:   verifyEd25519,
+		check:    func(public []byte) bool { return len(public) == ed25519.PublicKeySize },
+	},
+}
+
+// suiteOf returns the implementation of a suite.
+func suiteOf(cs CipherSuite) (*suite, error) {
+	if cs == suite1.id {
+		return suite1, nil
+	}
+	return nil, errUnsupportedSuite
+}
+
+func newAESGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+func parseEd25519(private []byte) (crypto.Signer, []byte, error) {
+	if len(private) != ed25519.SeedSize {
+		return nil, nil, errSignatureKey
+	}
+	key := ed25519.NewKeyFromSeed(private)
+	return key, key[ed25519.SeedSize:], nil
+}
+
+func verifyEd25519(public, message, signature []byte) bool {
+	return len(public) == ed25519.PublicKeySize && ed25519.Verify(public, message, signature)
+}
+
+// hash is Hash of the suite.
+func (s *suite) hash(data []byte) []byte {
+	h := s.newHash()
+	h.Write(data)
+	return h.Sum(nil)
+}
+
+// extract is KDF.Extract.
+func (s *suite) extract(salt, ikm []byte) []byte {
+	prk, err := hkdf.Extract(s.newHash, ikm, salt)
+	if err != nil {
+		panic("mls: KDF.Extract: " + err.Error()) // a suite with a hash that HKDF refuses
+	}
+	return prk
+}
+
+// expand is KDF.Expand; length is one of ours and small.
+func (s *suite) expand(secret, info []byte, length int) []byte {
+	if length > s.hashSize {
+		out, err := hkdf.Expand(s.newHash, secret, string(info), length)
+		if err != nil {
+			panic("mls: KDF.Expand: " + err.Error())
+		}
+		return out
+	}
+	// RFC 5869, Section 2.3: up to one block is T(1).
+	h := hmac.New(s.newHash, secret)
+	h.Write(info)
+	h.Write([]byte{1})
+	return h.Sum(nil)[:length:length]
+}
+
+// mac is MAC of the suite: HMAC with its hash.
+func (s *suite) mac(key, data []byte) []byte {
+	h := hmac.New(s.newHash, key)
+	h.Write(data)
+	return h.Sum(nil)
+}
+
+// checkMAC compares tag with the right one in constant time.
+func (s *suite) checkMAC(key, data, tag []byte) bool {
+	return subtle.ConstantTimeCompare(s.mac(key, data), tag) == 1
+}
+
+// zero is the all-zero vector of length KDF.Nh.
+func (s *suite) zero() []byte { return make([]byte, s.hashSize) }
+
+// random returns Nh random octets.
+func (s *suite) random(rand io.Reader) ([]byte, error) {
+	out := make([]byte, s.hashSize)
+	if _, err := io.ReadFull(rand, out); err != nil {
+		return nil, errors.New("mls: no randomness")
+	}
+	return out, nil
+}
+
+// SignatureKey is a private signature key of one suite. It has no String.
+type SignatureKey struct {
+	suite   *suite
+	private []byte
+	public  []byte
+	signer  crypto.Signer
+}
+
+// SignaturePublicKey is a public signature key in the encoding of its suite (RFC 9420, Section 5.1.1).
+type SignaturePublicKey []byte
+
+// GenerateSignatureKey makes a new key from rand.
+func GenerateSignatureKey(cs CipherSuite, rand io.Reader) (*SignatureKey, error) {
+	s, err := suiteOf(cs)
+	if err != nil {
+		return nil, err
+	}
+	seed := make([]byte, s.signature.seedSize)
+	if _, err := io.ReadFull(rand, seed); err != nil {
+		return nil, errors.New("mls: no randomness")
+	}
+	return newSignatureKey(s, seed)
+}
+
+// ParseSignatureKey restores a key from what Private returned; for Ed25519 that is the 32-octet seed.
+func ParseSignatureKey(cs CipherSuite, private []byte) (*SignatureKey, error) {
+	s, err := suiteOf(cs)
+	if err != nil {
+		return nil, err
+	}
+	return newSignatureKey(s, append([]byte(nil), private...))
+}
+
+func newSignatureKey(s *suite, private []byte) (*SignatureKey, error) {
+	signer, public, err := s.signature.parse(private)
+	if err != nil {
+		return nil, err
+	}
+	return &SignatureKey{suite: s, private: private, public: public, signer: signer}, nil
+}
+
+// Private returns the key for storage, and for nothing else.
+func (k *SignatureKey) Private() []byte { return append([]byte(nil), k.private...) }
+
+// Public returns the public key.
+func (k *SignatureKey) Public() SignaturePublicKey {
+	return append(SignaturePublicKey(nil), k.public...)
+}
+
+// CipherSuite returns the suite the key belongs to.
+func (k *SignatureKey) CipherSuite() CipherSuite { return k.suite.id }
+
+// HPKEPublicKey is a public HPKE key in the encoding of its suite (RFC 9420, Section 5.1.1).
+type HPKEPublicKey []byte
+
+// HPKEPrivateKey is a private HPKE key with its public key (RFC 9420, Section 5.1.3). It has no String.
+type HPKEPrivateKey struct {
+	suite  *suite
+	key    hpke.PrivateKey
+	public HPKEPublicKey
+}
+
+// GenerateHPKEKey makes a new key pair from Nh octets of rand.
+func GenerateHPKEKey(cs CipherSuite, rand io.Reader) (*HPKEPrivateKey, error) {
+	s, err := suiteOf(cs)
+	if err != nil {
+		return nil, err
+	}
+	return s.generateKeyPair(rand)
+}
+
+func (s *suite) generateKeyPair(rand io.Reader) (*HPKEPrivateKey, error) {
+	seed, err := s.random(rand)
+	if err != nil {
+		return nil, err
+	}
+	return s.deriveKeyPair(seed)
+}
+
+// deriveKeyPair is KEM.DeriveKeyPair: the key pair of a node or of external_secret.
+func (s *suite) deriveKeyPair(secret []byte) (*HPKEPrivateKey, error) {
+	key, err := s.kem.DeriveKeyPair(secret)
+	if err != nil {
+		return nil, errHPKEKey
+	}
+	return s.newHPKEKey(key), nil
+}
+
+// parseHPKEKey restores a key from what bytes returned.
+func (s *suite) parseHPKEKey(private []byte) (*HPKEPrivateKey, error) {
+	key, err := s.kem.NewPrivateKey(private)
+	if err != nil {
+		return nil, errHPKEKey
+	}
+	return s.newHPKEKey(key), nil
+}
+
+func (s *suite) newHPKEKey(key hpke.PrivateKey) *HPKEPrivateKey {
+	return &HPKEPrivateKey{suite: s, key: key, public: key.PublicKey().Bytes()}
+}
+
+// checkPublicKey verifies that public is a key of the suite's KEM.
+func (s *suite) checkPublicKey(public HPKEPublicKey) error {
+	if _, err := s.kem.NewPublicKey(public); err != nil {
+		return errHPKEKey
+	}
+	return nil
+}
+
+// Public returns the public key.
+func (k *HPKEPrivateKey) Public() HPKEPublicKey {
+	return append(HPKEPublicKey(nil), k.public...)
+}
+
+// bytes is the private key for storage.
+func (k *HPKEPrivateKey) bytes() ([]byte, error) {
+	out, err := k.key.Bytes()
+	if err != nil {
+		return nil, errHPKEKey
+	}
+	return out, nil
+}
+
+// externalInitSend makes the kem_output of an ExternalInit proposal and the init secret it stands for.
+//
+// RFC 9420, Section 8.3
+func (s *suite) externalInitSend(externalPub HPKEPublicKey) (kemOutput, initSecret []byte, err error) {
+	public, err := s.kem.NewPublicKey(externalPub)
+	if err != nil {
+		return nil, nil, errHPKEKey
+	}
+	kemOutput, sender, err := hpke.NewSender(public, s.kdf, s.aead, nil)
+	if err != nil {
+		return nil, nil, errHPKEKey
+	}
+	initSecret, err = sender.Export(externalInitLabel, s.hashSize)
+	return kemOutput, initSecret, err
+}
+
+// externalInitReceive recovers the init secret from a kem_output.
+//
+// RFC 9420, Section 8.3
+func (k *HPKEPrivateKey) externalInitReceive(kemOutput []byte) ([]byte, error) {
+	r, err := hpke.NewRecipient(kemOutput, k.key, k.suite.kdf, k.suite.aead, nil)
+	if err != nil {
+		return nil, errDecrypt
+	}
+	return r.Export(externalInitLabel, k.suite.hashSize)
+}
+
+const externalInitLabel = "MLS 1.0 external init secret"
+
+// mustBytes is for builders that cannot fail: fixed fields and vectors of small size.
+func mustBytes(b *cryptobyte.Builder) []byte { return b.BytesOrPanic() }
+
+// equalMAC compares two tags in constant time.
+func equalMAC(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
