@@ -1,0 +1,198 @@
+/** The chat page: joins the engine's views to what is on the screen. It holds no key and decides nothing. */
+import { Engine } from './channel.js';
+import { Composer } from './composer.js';
+import { newChat, newGroup, RoomInfo, Settings } from './dialogs.js';
+import { byId, paintAvatar, setText } from './dom.js';
+import { count, sentence, setLanguage, t } from './i18n.js';
+import { RoomList, roomName, roomOfHash } from './rooms.js';
+import { Timeline } from './timeline.js';
+
+/** @typedef {import('./channel.js').Room} Room */
+/** @typedef {import('./channel.js').State} State */
+
+setLanguage();
+
+const engine = new Engine();
+const list = new RoomList();
+const timeline = new Timeline(engine);
+const composer = new Composer(engine, () => {
+  timeline.toEnd();
+  navigator.storage?.persist?.();
+});
+
+/** @type {State} */
+let state = { state: 'loading', online: false, connecting: true, me: /** @type {any} */ ({}) };
+/** @type {Room[]} */
+let rooms = [];
+let roomsKnown = false;
+let cameFromList = false;
+
+const current = () => rooms.find((r) => r.id === timeline.room);
+const info = new RoomInfo(engine, current);
+const settings = new Settings(engine, () => state.me, retell);
+newChat(engine);
+newGroup(engine);
+
+// --- What the engine says -----------------------------------------------------
+
+engine.addEventListener('state', ({ detail }) => showState(detail));
+engine.addEventListener('rooms', ({ detail }) => showRooms(detail));
+engine.addEventListener('members', ({ detail }) => info.refresh(detail.room));
+engine.addEventListener('timeline', ({ detail }) => {
+  if (detail.room === timeline.room) timeline.reload();
+});
+engine.addEventListener('message', ({ detail }) => {
+  const { room, message } = detail;
+  const here = room === timeline.room;
+  const fresh = here ? timeline.put(message) : message.state === 'received';
+  const known = rooms.find((r) => r.id === room);
+  // Old messages that are delivered late are news too, but not all of them aloud.
+  if (fresh && !message.mine && known && Date.now() - message.time < 60_000) timeline.announce(message, known, here);
+});
+engine.addEventListener('engine', sync);
+engine.addEventListener('stopped', ({ detail }) => {
+  // Another tab's engine may well be alive.
+  if (state.state !== 'ready') showState({ ...state, state: 'error', error: { code: detail } });
+});
+
+/** Asks for everything that is shown. */
+async function sync() {
+  try {
+    showState(await engine.call('state'));
+    showRooms(await engine.call('rooms'));
+    if (timeline.room) await timeline.reload();
+  } catch (e) {
+    if (state.state !== 'ready') showState({ ...state, state: 'error', error: e });
+  }
+}
+
+/** @param {State} next */
+function showState(next) {
+  if (!next) return;
+  state = next;
+  const words = { loading: t('chat.loading'), ready: t('chat.encrypted'), error: t('chat.failed') };
+  const element = byId('engine');
+  element.dataset.state = state.state;
+  element.dataset.online = String(!!state.online);
+  const text = byId('engine-text');
+  delete text.dataset.i18n;
+  setText(text, words[state.state] ?? '');
+  if (state.error?.code === 'signed_out') {
+    if (!settings.leaving) location.replace('/signin');
+    return;
+  }
+  showBanner();
+}
+
+let bannerTimer;
+
+/** A short interruption is nobody's business: the banner waits a moment. */
+function showBanner() {
+  clearTimeout(bannerTimer);
+  const kind = bannerKind();
+  const patience = kind === '' || state.state === 'error' ? 0 : 1200;
+  bannerTimer = setTimeout(() => {
+    const banner = byId('banner');
+    banner.hidden = kind === '';
+    if (kind) banner.dataset.kind = kind;
+    else delete banner.dataset.kind;
+    const texts = { offline: t('chat.offline'), reconnecting: t('chat.reconnecting'), error: sentence(state.error), '': '' };
+    setText(byId('banner-text'), texts[kind]);
+    byId('banner-reload').hidden = kind !== 'error';
+  }, patience);
+}
+
+function bannerKind() {
+  if (state.state === 'error') return 'error';
+  if (state.state !== 'ready' || state.online) return '';
+  return state.connecting && navigator.onLine ? 'reconnecting' : 'offline';
+}
+
+/** @param {Room[]|null} next */
+function showRooms(next) {
+  rooms = next ?? [];
+  roomsKnown = true;
+  byId('rooms-empty').hidden = rooms.length > 0;
+  list.show(rooms, timeline.room, state.me);
+  const unread = rooms.reduce((sum, room) => sum + room.unread, 0);
+  document.title = unread ? `(${unread}) Kith` : 'Kith';
+  const room = current();
+  if (room) {
+    showHead(room);
+    timeline.update(room, state.me);
+    info.update(room);
+  } else route();
+}
+
+/** @param {Room} room */
+function showHead(room) {
+  const name = roomName(room);
+  setText(byId('room-title'), name);
+  setText(byId('room-sub'), room.kind === 'direct' ? t('chat.direct') : count('chat.members', room.members));
+  paintAvatar(byId('room-avatar'), room.peer || room.id, name, room.kind === 'group');
+  composer.open(room, name);
+}
+
+// --- Which room is open: the address says it -----------------------------------
+
+function route() {
+  const id = roomOfHash();
+  const room = rooms.find((r) => r.id === id);
+  const open = !!room;
+  byId('app').dataset.view = open ? 'room' : 'list';
+  byId('room').hidden = !open;
+  byId('nothing').hidden = open || !roomsKnown;
+  if (!open) {
+    const before = timeline.room;
+    timeline.close();
+    list.show(rooms, '', state.me);
+    if (before) list.focus(before);
+    return;
+  }
+  if (timeline.room === id) return;
+  timeline.open(room, state.me);
+  timeline.update(room, state.me);
+  showHead(room);
+  list.show(rooms, id, state.me);
+  composer.focus();
+}
+
+addEventListener('hashchange', (e) => {
+  cameFromList = !new URL(e.oldURL).hash.slice(1);
+  route();
+});
+
+byId('back').addEventListener('click', (e) => {
+  e.preventDefault();
+  if (cameFromList) history.back();
+  else location.hash = '';
+});
+
+byId('banner-reload').addEventListener('click', () => location.reload());
+addEventListener('online', showBanner);
+addEventListener('offline', showBanner);
+
+/** Says everything again, after the language has changed. */
+function retell() {
+  showState(state);
+  showRooms(rooms);
+  timeline.retell();
+}
+
+// --- Who is signed in -------------------------------------------------------------
+
+async function whoAmI() {
+  try {
+    const response = await fetch('/api/me', { cache: 'no-store' });
+    if (!response.ok) return;
+    const me = await response.json();
+    if (me.signedIn === false) location.replace('/signin');
+    for (const link of document.querySelectorAll('.admin-only')) link.hidden = !me.account?.admin;
+  } catch {
+    // Offline: what is stored in this browser can be read all the same.
+  }
+}
+
+whoAmI();
+engine.start();
+sync();
