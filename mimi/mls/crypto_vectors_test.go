@@ -25,7 +25,7 @@ func (h *hexBytes) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func equal(t *testing.T, what string, got, want []byte) {
+func equal(t testing.TB, what string, got, want []byte) {
 	t.Helper()
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s = %x, want %x", what, got, want)
