@@ -265,3 +265,37 @@ func TestPaddedSize(t *testing.T) {
 		last = p
 	}
 }
+
+// Whoever the sender is, a message is bound to its group and epoch: in plain sight, and by its signature.
+func TestLesson08FramingBindsGroupAndEpoch(t *testing.T) {
+	p := newPair(t, 2)
+	remove := RemoveProposal(1)
+	add := AddProposal(newTestKeyPackage(t, p.r).KeyPackage)
+	for _, c := range []framedContent{
+		{sender: Sender{Type: SenderMember}, contentType: ContentTypeProposal, proposal: &remove},
+		{sender: Sender{Type: SenderExternal}, contentType: ContentTypeProposal, proposal: &remove},
+		{sender: Sender{Type: SenderNewMemberProposal}, contentType: ContentTypeProposal, proposal: &add},
+		{sender: Sender{Type: SenderNewMemberCommit}, contentType: ContentTypeCommit, commit: &Commit{Path: &UpdatePath{
+			LeafNode: newTestKeyPackage(t, p.r).KeyPackage.LeafNode}}},
+	} {
+		c.groupID, c.epoch = p.f.groupID, p.f.epoch
+		a := must[*authenticatedContent](t)(p.f.signContent(p.key, WireFormatPublicMessage, c))
+		m := must[*PublicMessage](t)(p.f.protectPublic(p.to.membership, a))
+		if _, err := p.f.unprotectPublic(p.to.membership, p.key.Public(), m); err != nil {
+			t.Errorf("sender %d: %v", c.sender.Type, err)
+		}
+		later, other := *p.f, *p.f
+		later.epoch++
+		other.groupID = []byte("other")
+		for _, f := range []*framing{&later, &other} {
+			moved := *m
+			if _, err := f.unprotectPublic(p.to.membership, p.key.Public(), &moved); err == nil {
+				t.Errorf("sender %d: replayed as it was", c.sender.Type)
+			}
+			moved.content.groupID, moved.content.epoch = f.groupID, f.epoch
+			if _, err := f.verifyPublic(p.key.Public(), &moved); err == nil {
+				t.Errorf("sender %d: replayed with a changed header", c.sender.Type)
+			}
+		}
+	}
+}

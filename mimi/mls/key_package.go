@@ -214,7 +214,15 @@ func UnmarshalKeyPackageSecrets(data []byte) (*KeyPackageSecrets, error) {
 	if !syntax.ReadVector(&s, &initKey) || !syntax.ReadVector(&s, &leafKey) || !s.Empty() {
 		return nil, errKeyPackage
 	}
-	return newKeyPackageSecrets(kp, initKey, leafKey)
+	k, err := newKeyPackageSecrets(kp, initKey, leafKey)
+	if err != nil {
+		return nil, err
+	}
+	// X25519 ignores some bits of a private key; only the form Bytes writes is read.
+	if again, err := k.Bytes(); err != nil || !bytes.Equal(again, data) {
+		return nil, errHPKEKey
+	}
+	return k, nil
 }
 
 // newKeyPackageSecrets joins a KeyPackage with its serialised private keys.

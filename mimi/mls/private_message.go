@@ -231,7 +231,11 @@ func (f *framing) unprotectPrivate(e *epochSecrets, m *PrivateMessage, keyOf fun
 	if err != nil {
 		return nil, err
 	}
-	if err := f.verifyContent(signatureKey, a); err != nil {
+	tbs, err := f.toBeSigned(a.wireFormat, &a.content)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.verifyContent(signatureKey, tbs, a); err != nil {
 		return nil, err
 	}
 	use.apply()

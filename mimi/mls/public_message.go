@@ -51,15 +51,11 @@ func (m *PublicMessage) Proposal() *Proposal { return m.content.proposal }
 // Commit returns the commit of a commit message, unverified, else nil.
 func (m *PublicMessage) Commit() *Commit { return m.content.commit }
 
-// membershipTag is MAC(membership_key, AuthenticatedContentTBM).
+// membershipTag is MAC(membership_key, AuthenticatedContentTBM); tbs is the content's FramedContentTBS.
 //
 // RFC 9420, Section 6.2
-func (f *framing) membershipTag(key []byte, a *authenticatedContent) ([]byte, error) {
-	tbs, err := f.toBeSigned(a.wireFormat, &a.content)
-	if err != nil {
-		return nil, err
-	}
-	b := cryptobyte.NewBuilder(tbs)
+func (f *framing) membershipTag(key, tbs []byte, a *authenticatedContent) ([]byte, error) {
+	b := cryptobyte.NewBuilder(tbs[:len(tbs):len(tbs)])
 	a.auth.marshal(b, a.content.contentType)
 	tbm, err := b.Bytes()
 	if err != nil {
@@ -76,25 +72,27 @@ func (f *framing) protectPublic(membershipKey []byte, a *authenticatedContent) (
 		return nil, errSender
 	}
 	m := &PublicMessage{content: a.content, auth: a.auth}
-	if a.content.sender.Type == SenderMember {
-		var err error
-		if m.membershipTag, err = f.membershipTag(membershipKey, a); err != nil {
-			return nil, err
-		}
+	if a.content.sender.Type != SenderMember {
+		return m, nil
 	}
-	return m, nil
+	tbs, err := f.toBeSigned(a.wireFormat, &a.content)
+	if err != nil {
+		return nil, err
+	}
+	m.membershipTag, err = f.membershipTag(membershipKey, tbs, a)
+	return m, err
 }
 
 // unprotectPublic verifies a PublicMessage: group, epoch, membership tag and signature. key is the sender's.
 //
 // RFC 9420, Section 6.2
 func (f *framing) unprotectPublic(membershipKey []byte, key SignaturePublicKey, m *PublicMessage) (*authenticatedContent, error) {
-	if m.content.sender.Type == SenderMember {
-		if err := f.check(m.content.groupID, m.content.epoch); err != nil {
-			return nil, err
-		}
-		a := &authenticatedContent{wireFormat: WireFormatPublicMessage, content: m.content, auth: m.auth}
-		tag, err := f.membershipTag(membershipKey, a)
+	a, tbs, err := f.openPublic(m)
+	if err != nil {
+		return nil, err
+	}
+	if a.content.sender.Type == SenderMember {
+		tag, err := f.membershipTag(membershipKey, tbs, a)
 		if err != nil {
 			return nil, err
 		}
@@ -102,21 +100,34 @@ func (f *framing) unprotectPublic(membershipKey []byte, key SignaturePublicKey, 
 			return nil, errors.New("mls: invalid membership tag")
 		}
 	}
-	return f.verifyPublic(key, m)
+	if err := f.verifyContent(key, tbs, a); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // verifyPublic is unprotectPublic for a verifier without secrets, who cannot check the membership tag.
 func (f *framing) verifyPublic(key SignaturePublicKey, m *PublicMessage) (*authenticatedContent, error) {
-	if err := f.check(m.content.groupID, m.content.epoch); err != nil {
+	a, tbs, err := f.openPublic(m)
+	if err != nil {
 		return nil, err
 	}
-	// RFC 9420, Section 6: application data is always encrypted.
-	if m.content.contentType == ContentTypeApplication {
-		return nil, errSender
-	}
-	a := &authenticatedContent{wireFormat: WireFormatPublicMessage, content: m.content, auth: m.auth}
-	if err := f.verifyContent(key, a); err != nil {
+	if err := f.verifyContent(key, tbs, a); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// openPublic checks what needs no key, and returns the content with its FramedContentTBS.
+func (f *framing) openPublic(m *PublicMessage) (*authenticatedContent, []byte, error) {
+	if err := f.check(m.content.groupID, m.content.epoch); err != nil {
+		return nil, nil, err
+	}
+	// RFC 9420, Section 6: application data is always encrypted.
+	if m.content.contentType == ContentTypeApplication {
+		return nil, nil, errSender
+	}
+	a := &authenticatedContent{wireFormat: WireFormatPublicMessage, content: m.content, auth: m.auth}
+	tbs, err := f.toBeSigned(a.wireFormat, &a.content)
+	return a, tbs, err
 }
