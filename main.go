@@ -1,0 +1,115 @@
+// Command kith is an end-to-end encrypted messenger in one binary. Run without arguments it serves; see -help.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"kith/server"
+)
+
+const help = `kith [serve] -data DIR -domain NAME [flags]   serve this provider; -dev tries it out on this machine
+kith setup-link -data DIR                     print a one-time link that creates the first administrator
+kith user list -data DIR                      list accounts
+kith user add -data DIR [-name NAME] [-admin] USERNAME
+kith user reset-link -data DIR USERNAME       print a link that sets a new password
+kith user disable -data DIR USERNAME          keep an account from signing in
+kith version [-json]
+
+Every flag has a twin in the environment: -tls-cert is KITH_TLS_CERT. Flags of serve:
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	var usage server.UsageError
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, "kith:", err)
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "kith:", strings.ReplaceAll(err.Error(), "\n", "; "))
+		os.Exit(1)
+	}
+}
+
+// options are the flags of all commands.
+type options struct {
+	server.Config
+	name, logLevel string
+	admin, json    bool
+}
+
+// parse reads flags and arguments in any order, and the environment for flags that are not given.
+func parse(args []string, stderr io.Writer) (o options, rest []string, err error) {
+	f := flag.NewFlagSet("kith", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&o.Domain, "domain", "", "`name` of this provider, for ever")
+	f.StringVar(&o.Data, "data", "", "`directory` of everything that is stored (default data)")
+	f.StringVar(&o.Listen, "listen", "", "`address` to listen on (default :443, with -dev 127.0.0.1:8080)")
+	f.StringVar(&o.ListenHTTP, "listen-http", "", "`address` that redirects to HTTPS")
+	f.StringVar(&o.Federation, "federation", "", "`address` for other providers (not in this version)")
+	f.StringVar(&o.ACMEDirectory, "acme-directory", "", "`URL` of the certificate authority (not in this version)")
+	f.StringVar(&o.ACMEEmail, "acme-email", "", "`address` for the certificate authority (not in this version)")
+	f.StringVar(&o.TLSCert, "tls-cert", "", "`file` with the certificate chain")
+	f.StringVar(&o.TLSKey, "tls-key", "", "`file` with the key of the certificate")
+	f.BoolVar(&o.Dev, "dev", false, "plain HTTP on this machine only")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&o.name, "name", "", "display `name` of a new account")
+	f.BoolVar(&o.admin, "admin", false, "the new account is an administrator")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.VisitAll(func(g *flag.Flag) {
+		if v, ok := os.LookupEnv("KITH_" + strings.ToUpper(strings.ReplaceAll(g.Name, "-", "_"))); ok && err == nil {
+			if e := f.Set(g.Name, v); e != nil {
+				err = server.Usage("KITH_… for -%s: %v", g.Name, e)
+			}
+		}
+	})
+	for err == nil && len(args) > 0 {
+		if e := f.Parse(args); errors.Is(e, flag.ErrHelp) {
+			fmt.Fprint(stderr, help)
+			f.SetOutput(stderr)
+			f.PrintDefaults()
+			return o, nil, e
+		} else if e != nil {
+			return o, nil, server.Usage("%v; see kith -help", e)
+		}
+		if args = f.Args(); len(args) > 0 {
+			rest, args = append(rest, args[0]), args[1:]
+		}
+	}
+	var level slog.Level
+	if err == nil && level.UnmarshalText([]byte(o.logLevel)) != nil {
+		err = server.Usage("-log-level %q is none of debug, info, warn, error", o.logLevel)
+	}
+	o.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	return o, rest, err
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, words, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	switch command := strings.Join(words[:min(2, len(words))], " "); {
+	case len(words) == 0, command == "serve":
+		return server.Run(ctx, o.Config, stdout)
+	case words[0] == "user" && len(words) > 1:
+		return server.UserCommand(ctx, o.Config, stdout, words[1], words[2:], o.name, o.admin)
+	case command == "setup-link":
+		return server.PrintSetupLink(ctx, o.Config, stdout)
+	case command == "version":
+		return server.PrintVersion(stdout, o.json)
+	}
+	return server.Usage("there is no command %q; see kith -help", strings.Join(words, " "))
+}

@@ -1,0 +1,174 @@
+// Package server is one provider: it wires the database, the hub of its rooms, the identity CA, the pages and the socket
+// that browsers speak to.
+//
+// Invariants. What was answered as accepted is on disk. The text of an internal error never leaves, and no log line holds
+// content, keys, tokens or full URIs of users: requests are logged by route. All time and randomness come in with [Config].
+//
+// Limits. This version serves one machine's certificate from files, or this machine alone with Dev; other providers
+// cannot be reached yet.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kith/db"
+)
+
+const (
+	stateMigrating = "migrating"
+	stateReady     = "ready"
+	stateStopping  = "stopping"
+
+	drainTime = 8 * time.Second // of the 10 a supervisor gives
+
+	settingDomain  = "domain"
+	settingBaseURL = "base_url"
+)
+
+// chat is the messaging side of the server.
+type chat interface {
+	// ServeSocket speaks with a browser until either leaves.
+	ServeSocket(w http.ResponseWriter, r *http.Request, who principal)
+	// SignOutUser ends the sockets of an account.
+	SignOutUser(username string)
+	// SignOut ends the sockets of a session.
+	SignOut(session int64)
+	// Close tells all sockets to go and waits until they have gone, or ctx ends.
+	Close(ctx context.Context) error
+}
+
+// Server is a provider that is open. Make one with [New].
+type Server struct {
+	cfg       Config
+	log       *slog.Logger
+	now       func() time.Time
+	db        *db.DB
+	identity  *authority
+	passwords *passwords
+	metrics   *metrics
+	chat      chat
+	handler   http.Handler
+	state     atomic.Value // string
+
+	perAddress *limiter
+	perAccount *limiter
+
+	mu      sync.Mutex
+	baseURL string
+}
+
+// New opens the database and everything on it. The server answers as soon as its Handler is asked; Close releases it.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, now: cfg.Now, metrics: newMetrics(cfg.Now()),
+		// Ten wrong passwords at once and then one in 30 s for an account; three times that for an address, where a
+		// whole family may live.
+		perAddress: newLimiter(30, 10*time.Second), perAccount: newLimiter(10, 30*time.Second)}
+	s.state.Store(stateReady)
+	s.db, err = db.Open(ctx, cfg.Data, db.Options{Now: cfg.Now, Logger: cfg.Log, Exclusive: true, MaxPages: cfg.MaxPages})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) (err error) {
+	if s.identity, err = openAuthority(ctx, s.db, s.cfg.Domain, s.cfg.Rand, s.now); err != nil {
+		return err
+	}
+	if s.passwords, err = newPasswords(s.cfg.PasswordMemory, s.cfg.Rand); err != nil {
+		return err
+	}
+	if err := s.setBase(ctx, s.cfg.baseURL(s.cfg.Listen)); err != nil {
+		return err
+	}
+	s.metrics.gauge("kith_db_queue", "Writes waiting for the database.", func() float64 { return float64(s.db.Queued()) })
+	s.chat, err = s.openChat()
+	return err
+}
+
+// setBase remembers how links to this server begin, for the command line too.
+func (s *Server) setBase(ctx context.Context, base string) error {
+	s.mu.Lock()
+	s.baseURL = base
+	s.mu.Unlock()
+	return s.db.Write(ctx, func(tx *db.Tx) error {
+		if err := tx.SetSetting(settingDomain, []byte(s.cfg.Domain)); err != nil {
+			return err
+		}
+		return tx.SetSetting(settingBaseURL, []byte(base))
+	})
+}
+
+func (s *Server) base() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.baseURL
+}
+
+// Handler returns the server's pages, static files and socket.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Close ends all sockets, carries out what is queued and closes the database.
+func (s *Server) Close(ctx context.Context) error {
+	s.state.Store(stateStopping)
+	return errors.Join(s.chat.Close(ctx), s.release())
+}
+
+// release closes what is below the sockets.
+func (s *Server) release() error {
+	s.passwords.close()
+	return s.db.Close()
+}
+
+// methodOf and routeOf name a request without its path.
+func methodOf(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost:
+		return r.Method
+	}
+	return "other"
+}
+
+func routeOf(r *http.Request) string {
+	if r.Pattern == "" {
+		return "none"
+	}
+	return r.Pattern
+}
+
+func statusLabel(status int) (int, string) {
+	if status == 0 {
+		status = http.StatusOK
+	}
+	return status, strconv.Itoa(status)
+}
+
+// newHTTPServer bounds what a slow or silent client can hold.
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
+		WriteTimeout:      5 * time.Minute, // a large static file on a slow line; sockets are taken over and not bound by it
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(dropText{log.Handler()}, slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return context.Background() },
+	}
+}
