@@ -113,6 +113,7 @@ function showRooms(next) {
   rooms = next ?? [];
   roomsKnown = true;
   byId('rooms-empty').hidden = rooms.length > 0;
+  byId('nothing-title').hidden = byId('nothing-body').hidden = rooms.length === 0;
   list.show(rooms, timeline.room, state.me);
   const unread = rooms.reduce((sum, room) => sum + room.unread, 0);
   document.title = unread ? `(${unread}) Kith` : 'Kith';

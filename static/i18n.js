@@ -49,9 +49,12 @@ export const known = (key) => key in catalogue.en;
 
 const formatters = new Map();
 
+/** The browser's own variant of the language, if it has one: en-GB has other dates than en-US. */
+const locale = () => navigator.languages?.find((l) => l.toLowerCase().split('-')[0] === lang) ?? lang;
+
 function formatter(Kind, options) {
   const name = Kind.name + lang + JSON.stringify(options);
-  if (!formatters.has(name)) formatters.set(name, new Kind(lang, options));
+  if (!formatters.has(name)) formatters.set(name, new Kind(locale(), options));
   return formatters.get(name);
 }
 

@@ -71,9 +71,12 @@ export class Timeline {
     this.#take(page.messages);
     this.#more = page.more;
     this.#edges();
-    this.#byId.get(this.#unreadFrom)?.item.scrollIntoView({ block: 'center' });
-    this.#stuck = this.#atEnd();
-    if (!this.#unreadFrom || this.#stuck) this.toEnd();
+    const unread = this.#byId.get(this.#unreadFrom)?.item;
+    // What is unread begins a little below the upper edge.
+    if (unread) this.#scroller.scrollTop = unread.offsetTop - this.#scroller.clientHeight / 4;
+    this.#stuck = !unread || this.#atEnd();
+    if (this.#stuck) this.toEnd();
+    else this.#showMissed();
     this.#markRead();
     this.#fillUp();
   }

@@ -1,6 +1,9 @@
 package web
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // fieldView is a Field with the words and attributes around it.
 type fieldView struct {
@@ -24,7 +27,7 @@ func (f fieldView) describedBy() string {
 func usernameField(l Lang, page string, f Field, signIn bool) fieldView {
 	v := fieldView{
 		id: page + "-username", name: "username", kind: "text", autocomplete: "username",
-		label: l.T("field.username"), value: f.Value, fault: l.Text(f.Error), autofocus: true, plain: true,
+		label: l.T("field.username"), value: f.Value, fault: l.Text(f.Error), plain: true,
 	}
 	if !signIn {
 		v.hint = l.T("field.username_how")
@@ -50,4 +53,31 @@ func passwordField(l Lang, page string, f Field, minimum int) fieldView {
 		v.hint = l.T("field.password_how", "min", v.min)
 	}
 	return v
+}
+
+func (v SetupView) fields() []fieldView {
+	return focusFirst(usernameField(v.Lang, "setup", v.Username, false), displayNameField(v.Lang, "setup", v.DisplayName),
+		passwordField(v.Lang, "setup", v.Password, v.MinPassword))
+}
+
+func (v InviteView) fields() []fieldView {
+	return focusFirst(displayNameField(v.Lang, "invite", v.DisplayName), usernameField(v.Lang, "invite", v.Username, false),
+		passwordField(v.Lang, "invite", v.Password, v.MinPassword))
+}
+
+func (v SignInView) fields() []fieldView {
+	return focusFirst(usernameField(v.Lang, "signin", v.Username, true), passwordField(v.Lang, "signin", v.Password, 0))
+}
+
+// focusFirst puts the cursor where the person has to go on: into the first
+// field with a fault, else the first that is empty.
+func focusFirst(fields ...fieldView) []fieldView {
+	at := slices.IndexFunc(fields, func(f fieldView) bool { return f.fault != "" })
+	if at < 0 {
+		at = slices.IndexFunc(fields, func(f fieldView) bool { return f.value == "" })
+	}
+	if at >= 0 {
+		fields[at].autofocus = true
+	}
+	return fields
 }
