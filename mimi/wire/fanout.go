@@ -1,0 +1,95 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"kith/mimi/mls"
+)
+
+// FanoutMessage is one event of a room as the hub distributes it.
+//
+// draft-ietf-mimi-protocol-06, Section 5.5
+type FanoutMessage struct {
+	Timestamp uint64 // the hub's acceptance time in milliseconds since 1970
+	Message   MLSMessage
+
+	Frank             *Frank            // application message; may be nil
+	RatchetTreeOption RatchetTreeOption // Welcome
+	MoreProposals     []MLSMessage      // proposal: the rest of its bundle
+	ExternalProposals []MLSMessage      // commit: the hub's proposals re-issued in the new epoch
+}
+
+// UnmarshalFanoutMessage decodes a single event.
+func UnmarshalFanoutMessage(data []byte) (*FanoutMessage, error) {
+	m := new(FanoutMessage)
+	if err := decode(data, "FanoutMessage", m.unmarshal); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// UnmarshalFanoutMessages decodes the body of a notify request: one event or more, back to back.
+func UnmarshalFanoutMessages(data []byte) ([]*FanoutMessage, error) {
+	var list []*FanoutMessage
+	for s := cryptobyte.String(data); !s.Empty() || len(list) == 0; {
+		m := new(FanoutMessage)
+		if err := m.unmarshal(&s); err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+func (m *FanoutMessage) unmarshal(s *cryptobyte.String) (err error) {
+	if !s.ReadUint64(&m.Timestamp) {
+		return malformed("FanoutMessage")
+	}
+	if err := m.Message.unmarshal(s); err != nil {
+		return err
+	}
+	switch {
+	case isApplication(&m.Message):
+		m.Frank, err = readOptionalFrank(s)
+	case m.Message.WireFormat == mls.WireFormatWelcome:
+		err = m.RatchetTreeOption.unmarshal(s)
+	case m.Message.handshake(mls.ContentTypeProposal):
+		m.MoreProposals, err = readMessages(s, "FanoutMessage")
+	case m.Message.handshake(mls.ContentTypeCommit):
+		m.ExternalProposals, err = readMessages(s, "FanoutMessage")
+	default:
+		err = malformed("FanoutMessage: message of this kind")
+	}
+	return err
+}
+
+func (m *FanoutMessage) marshal(b *cryptobyte.Builder) {
+	b.AddUint64(m.Timestamp)
+	m.Message.marshal(b)
+	switch {
+	case isApplication(&m.Message):
+		addOptionalFrank(b, m.Frank)
+	case m.Message.Message != nil && m.Message.WireFormat == mls.WireFormatWelcome:
+		m.RatchetTreeOption.marshal(b)
+	case m.Message.handshake(mls.ContentTypeProposal):
+		addMessages(b, m.MoreProposals)
+	case m.Message.handshake(mls.ContentTypeCommit):
+		addMessages(b, m.ExternalProposals)
+	default:
+		b.SetError(errors.New("wire: a message of this kind is not distributed"))
+	}
+}
+
+// Bytes encodes the event.
+func (m *FanoutMessage) Bytes() ([]byte, error) { return encode(m.marshal) }
+
+// FanoutApplication encodes the event of an unfranked application message in one allocation.
+func FanoutApplication(timestamp uint64, m MLSMessage) []byte {
+	out := make([]byte, 0, 8+len(m.Raw)+1)
+	out = binary.BigEndian.AppendUint64(out, timestamp)
+	out = append(out, m.Raw...)
+	return append(out, 0) // optional<Frank>: absent
+}
