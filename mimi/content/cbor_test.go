@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -184,6 +185,33 @@ func TestMC1AgainstOracle(t *testing.T) {
 	}
 	if accepted == 0 {
 		t.Error("no damaged value was ever accepted, so nothing was compared")
+	}
+}
+
+// TestMC2AllocatesByOctetsPresent has inputs that announce much more than they hold, or hold as many values as their
+// length permits.
+func TestMC2AllocatesByOctetsPresent(t *testing.T) {
+	start := "87" + "50" + strings.Repeat("00", 16) + "f6"
+	for name, raw := range map[string][]byte{
+		"large octets":     unhex(t, start+"5bffffffffffffffff"),
+		"large array":      unhex(t, "9bffffffffffffffff"),
+		"large map":        unhex(t, start+"40f6f6"+"bb7fffffffffffffff"),
+		"large value":      unhex(t, start+"40f6f6"+"a103"+"9b7fffffffffffffff"),
+		"large parts":      unhex(t, start+"40f6f6a0"+"8501600302"+"9b7fffffffffffffff"),
+		"map as announced": append(unhex(t, start+"40f6f6"+"ba00040000"), make([]byte, 1<<19)...),
+		"array of nothing": append(unhex(t, start+"40f6f6"+"a1039a000fff00"), make([]byte, 0xfff00)...),
+		"parts of nothing": append(unhex(t, start+"40f6f6a0"+"85016003029a000fff00"), make([]byte, 0xfff00)...),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Parse(raw)
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > uint64(2*len(raw)+1<<16) {
+			t.Errorf("%s: %d octets made it allocate %d", name, len(raw), n)
+		}
 	}
 }
 

@@ -21,6 +21,6 @@
 // # Limits
 //
 // A message is at most [MaxSize] octets, has at most [MaxParts] parts at most [MaxDepth] levels deep, and a topic of
-// at most [MaxTopic] octets. Decoding takes time linear in the input and allocates no more than a small multiple of
-// the octets present. Values of unknown extensions are kept as they came.
+// at most [MaxTopic] octets. Decoding takes time linear in the input and allocates in proportion to the
+// octets present, never to a number it was told. Values of unknown extensions are kept as they came.
 package content

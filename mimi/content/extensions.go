@@ -154,7 +154,7 @@ func (r *reader) extensions() (Extensions, error) {
 		if (k == keySenderURI || k == keyRoomURI) && v[0]>>5 != majorText {
 			return nil, errExtension
 		}
-		x = append(x, Extension{k, bytes.Clone(v)})
+		x = append(x, Extension{k, v})
 	}
 	return x, nil
 }

@@ -180,7 +180,8 @@ func Parse(raw []byte) (*Message, error) {
 	if len(raw) > MaxSize {
 		return nil, errSize
 	}
-	r := reader{raw}
+	// One copy; the octets of the message are parts of it.
+	r := reader{bytes.Clone(raw)}
 	m := new(Message)
 	if err := r.message(m); err != nil {
 		return nil, err
@@ -248,7 +249,7 @@ func (r *reader) message(m *Message) (err error) {
 		return errTopic
 	}
 	if len(topic) > 0 {
-		m.TopicID = bytes.Clone(topic)
+		m.TopicID = topic
 	}
 	if m.Expires, err = r.expiration(); err != nil {
 		return err
@@ -280,7 +281,7 @@ func (r *reader) messageID() (*MessageID, error) {
 	if b[0] != hashSHA256 {
 		return nil, errMessageID
 	}
-	return (*MessageID)(bytes.Clone(b)), nil
+	return (*MessageID)(b), nil
 }
 
 // expiration reads an expiration or null.

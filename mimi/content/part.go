@@ -1,7 +1,6 @@
 package content
 
 import (
-	"bytes"
 	"errors"
 	"math"
 	"strconv"
@@ -288,7 +287,7 @@ func (r *reader) single() (s SinglePart, err error) {
 		return s, err
 	}
 	content, err := r.bytes()
-	return SinglePart{string(contentType), bytes.Clone(content)}, err
+	return SinglePart{string(contentType), content}, err
 }
 
 func (r *reader) multi(level int, count *int) (m MultiPart, err error) {
@@ -329,9 +328,7 @@ func (r *reader) external() (e ExternalPart, err error) {
 	}
 	octets := func(field *[]byte) {
 		if err == nil {
-			var b []byte
-			b, err = r.bytes()
-			*field = bytes.Clone(b)
+			*field, err = r.bytes()
 		}
 	}
 	number := func(limit uint64) (v uint64) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"kith/mimi/content"
 	"kith/mimi/internal/vectors"
@@ -421,6 +422,24 @@ func FuzzParseStatusReport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if report, err := content.ParseStatusReport(raw); err == nil && !bytes.Equal(report.Bytes(), raw) {
 			t.Errorf("%x encodes to %x", raw, report.Bytes())
+		}
+	})
+}
+
+func FuzzText(f *testing.F) {
+	for _, s := range []string{"<p>a &amp; b</p>", "<!-- x -->", "<img alt='a' src=\"b\">", "<script>x</script>y", "cid:1@local.invalid"} {
+		f.Add("text/html", s)
+	}
+	f.Add(`text/plain;charset="utf-8"`, "x")
+	f.Fuzz(func(t *testing.T, contentType, s string) {
+		m := &content.Message{Part: multi(content.ProcessAll, text(contentType, s), text("text/html", s))}
+		if got := m.Text(); !utf8.ValidString(got) || len(got) > 8*len(s)+1 {
+			t.Errorf("%q becomes %q", s, got)
+		}
+		for _, r := range m.Reactions() {
+			if r != s {
+				t.Errorf("%q is a reaction in %q", r, s)
+			}
 		}
 	})
 }
