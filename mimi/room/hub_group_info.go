@@ -1,0 +1,105 @@
+package room
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+
+	"kith/mimi"
+	"kith/mimi/mls"
+	"kith/mimi/policy"
+	"kith/mimi/wire"
+)
+
+// joinWindow is how long after its GroupInfo request a client may join, in milliseconds.
+const joinWindow = 10 * 60 * 1000
+
+// maxJoins bounds the requests remembered for a room.
+const maxJoins = 1024
+
+// joins remembers who has asked for the GroupInfo. It is not part of the saved state: after a restart a client
+// asks again.
+type joins struct {
+	byClient map[mimi.ClientID]join
+}
+
+type join struct {
+	key   string // the signature key of the request
+	until uint64
+}
+
+func newJoins() *joins { return &joins{byClient: make(map[mimi.ClientID]join)} }
+
+func (j *joins) add(client mimi.ClientID, key mls.SignaturePublicKey, now uint64) {
+	maps.DeleteFunc(j.byClient, func(_ mimi.ClientID, j join) bool { return j.until < now })
+	if len(j.byClient) < maxJoins {
+		j.byClient[client] = join{key: string(key), until: now + joinWindow}
+	}
+}
+
+func (j *joins) matches(client mimi.ClientID, key mls.SignaturePublicKey, now uint64) bool {
+	found, ok := j.byClient[client]
+	return ok && found.key == string(key) && now <= found.until
+}
+
+// GroupInfo decides about a request for what an external join needs. Refusals do not tell more than that. The
+// request is remembered, so the caller holds the room's lock.
+//
+// draft-ietf-mimi-protocol-06, Section 5.6
+func (h *Hub) GroupInfo(now uint64, req *wire.GroupInfoRequest, key *mls.SignatureKey, rand io.Reader) (wire.GroupInfoResponse, error) {
+	resp := wire.GroupInfoResponse{Protocol: wire.ProtocolMLS10, RoomID: h.Room(), Status: wire.GroupInfoNotAuthorized}
+	client, ok := h.mayJoin(now, req)
+	if !ok {
+		return resp, nil
+	}
+	if !bytes.Equal(key.Public(), h.sender.SignatureKey) {
+		return resp, errors.New("room: hub key is not the external sender's")
+	}
+	tree, err := h.group.RatchetTree()
+	if err != nil {
+		return resp, err
+	}
+	tbe := wire.GroupInfoRatchetTree{GroupInfo: h.group.GroupInfo(), RatchetTreeOption: wire.FullTree(tree)}
+	for _, p := range h.pending {
+		tbe.PendingProposals = append(tbe.PendingProposals, wire.PendingProposal{Proposal: p.message, HubAcceptedTime: p.time})
+	}
+	ct, err := tbe.Encrypt(req.CipherSuite, rand, req.GroupInfoPublicKey, h.Room())
+	if err != nil {
+		return resp, nil // the requester's key is no key
+	}
+	success := wire.GroupInfoResponse{
+		Protocol: wire.ProtocolMLS10, RoomID: h.Room(), Status: wire.GroupInfoSuccess,
+		CipherSuite: req.CipherSuite, HubSender: h.sender, EncryptedGroupInfoAndTree: ct,
+	}
+	if err := success.Sign(key); err != nil {
+		return resp, err
+	}
+	h.joins.add(client, req.RequestingSignatureKey, now)
+	return success, nil
+}
+
+// mayJoin: the requester proves a credential of a listed user who may bring in devices, or the room is open.
+//
+// draft-ietf-mimi-protocol-06, Section 5.6; draft-ietf-mimi-room-policy-03, Section 8.1.1
+func (h *Hub) mayJoin(now uint64, req *wire.GroupInfoRequest) (mimi.ClientID, bool) {
+	none := mimi.ClientID{}
+	if req.CipherSuite != h.view.context.CipherSuite || req.Verify() != nil {
+		return none, false
+	}
+	err := h.cfg.Application.ValidateCredential(req.RequestingCredential, req.RequestingSignatureKey, nil)
+	if err != nil {
+		return none, false
+	}
+	id, err := identify(req.RequestingCredential)
+	if err != nil || id.client.IsZero() || !id.validAt(now) {
+		return none, false
+	}
+	user := id.user.String()
+	if !h.now.IsListed(user) {
+		open := !h.now.Base.FixedMembership && !h.gone[user] && h.now.RoleOf(user).Can(policy.CanOpenJoin)
+		return id.client, open
+	}
+	role := h.now.RoleOf(user)
+	return id.client, role.MayBeActive() && role.Can(policy.CanAddOwnClient)
+}

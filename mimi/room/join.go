@@ -1,0 +1,89 @@
+package room
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"kith/mimi"
+	"kith/mimi/mls"
+	"kith/mimi/wire"
+)
+
+// NewGroupInfoRequest makes the request of a client that wants to join, with a fresh key for the answer.
+//
+// draft-ietf-mimi-protocol-06, Section 5.6
+func NewGroupInfoRequest(rand io.Reader, c *mls.Client) (*wire.GroupInfoRequest, *mls.HPKEPrivateKey, error) {
+	key, err := mls.GenerateHPKEKey(c.SignatureKey.CipherSuite(), rand)
+	if err != nil {
+		return nil, nil, err
+	}
+	req := &wire.GroupInfoRequest{
+		Protocol:             wire.ProtocolMLS10,
+		RequestingCredential: c.Credential,
+		GroupInfoPublicKey:   key.Public(),
+	}
+	return req, key, req.Sign(c.SignatureKey)
+}
+
+// OpenGroupInfo decrypts and checks the answer: it is signed by the external sender of the room that was asked for,
+// who is that room's hub. The GroupInfo itself is verified by joining.
+func OpenGroupInfo(room mimi.RoomID, resp *wire.GroupInfoResponse, key *mls.HPKEPrivateKey) (*wire.GroupInfoRatchetTree, error) {
+	if resp.RoomID != room {
+		return nil, errors.New("room: answer for another room")
+	}
+	if err := resp.Verify(); err != nil {
+		return nil, err
+	}
+	info, err := resp.Open(key)
+	if err != nil {
+		return nil, err
+	}
+	id, err := identify(resp.HubSender.Credential)
+	if err != nil || id.hub != room.Provider() {
+		return nil, errors.New("room: answer is not signed by the room's hub")
+	}
+	data, _ := info.GroupInfo.GroupContext.Extensions.Get(mls.ExtensionExternalSenders)
+	senders, err := mls.UnmarshalExternalSenders(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range senders {
+		if bytes.Equal(s.SignatureKey, resp.HubSender.SignatureKey) && s.Credential.Equal(resp.HubSender.Credential) {
+			return info, nil
+		}
+	}
+	return nil, errors.New("room: answer is not signed by an external sender of the group")
+}
+
+// JoinRoom makes the external commit by which client joins: a new device of a listed user, or one that comes back
+// and takes the place of its old leaf. The group is at the new epoch with the commit pending.
+//
+// RFC 9420, Section 12.4.3.2
+func JoinRoom(cfg mls.Config, c *mls.Client, room mimi.RoomID, info *wire.GroupInfoRatchetTree) (*mls.Group, *mls.CommitBundle, error) {
+	if info.RatchetTreeOption.Representation != wire.TreeFull {
+		return nil, nil, errors.New("room: no ratchet tree to join with")
+	}
+	tree := info.RatchetTreeOption.RatchetTree
+	public, err := mls.NewPublicGroup(cfg, info.GroupInfo, tree)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := NewView(public.Context(), public.Members())
+	if err != nil {
+		return nil, nil, err
+	}
+	// draft-ietf-mimi-protocol-06, Section 7.6: the group is that of the room asked for
+	if v.Room() != room {
+		return nil, nil, errors.New("room: GroupInfo of another room")
+	}
+	id, err := identify(c.Credential)
+	if err != nil {
+		return nil, nil, err
+	}
+	var proposals []mls.Proposal
+	if old, ok := v.Client(id.client); ok {
+		proposals = append(proposals, mls.RemoveProposal(old.Leaf))
+	}
+	return mls.JoinExternal(cfg, c, info.GroupInfo, tree, proposals, EmptyAAD())
+}
