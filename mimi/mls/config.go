@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"crypto/rand"
 	"io"
 	"time"
 )
@@ -34,12 +33,7 @@ func (c *Config) now() time.Time {
 }
 
 // rand returns the configured source of randomness.
-func (c *Config) rand() io.Reader {
-	if c.Rand != nil {
-		return c.Rand
-	}
-	return rand.Reader
-}
+func (c *Config) rand() io.Reader { return orSystem(c.Rand) }
 
 // Client is one device's identity for groups of one suite.
 type Client struct {

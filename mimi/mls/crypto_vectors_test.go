@@ -343,6 +343,42 @@ func TestWelcomeRoundTrip(t *testing.T) {
 	}
 }
 
+// Keys that parse but cannot be encrypted to are refused, and only those: a leaf with one would wedge the group.
+func TestLowOrderKeysRefused(t *testing.T) {
+	refused := 0
+	try := func(key []byte) {
+		t.Helper()
+		_, err := suite1.encryptWithLabel(key, "label", nil, nil)
+		if low := suite1.checkPublicKey(key) != nil; low != (err != nil) {
+			t.Errorf("%x: checked %v, encrypted %v", key, low, err)
+		} else if low {
+			refused++
+		}
+	}
+	e0, _ := hex.DecodeString("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")
+	five, _ := hex.DecodeString("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157")
+	points := [][]byte{e0, five}
+	for i := range 256 {
+		small := make([]byte, 32)
+		small[0] = byte(i)
+		large := bytes.Repeat([]byte{0xff}, 32)
+		large[0], large[31] = byte(i), 0x7f
+		points = append(points, small, large)
+	}
+	for _, p := range points {
+		try(p)
+		p[31] |= 0x80
+		try(p)
+	}
+	if refused != 14 {
+		t.Errorf("%d keys refused, want 7 with and without the top bit", refused)
+	}
+	r := newRandom(12)
+	for range 20 {
+		try(must[*HPKEPrivateKey](t)(suite1.generateKeyPair(r)).Public())
+	}
+}
+
 func TestVarint(t *testing.T) {
 	for _, bad := range [][]byte{{}, {0x40}, {0x40, 0x3f}, {0x80, 0, 0x3f, 0xff}, {0x80, 0, 0}, {0xc0, 0, 0, 0, 0, 0, 0, 0}} {
 		var n uint32

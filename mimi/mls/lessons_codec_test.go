@@ -294,6 +294,8 @@ func TestLesson23KeyPackageVerify(t *testing.T) {
 		"suite":                func(k *KeyPackage) { k.CipherSuite = 2; resign(k) },
 		"version":              func(k *KeyPackage) { k.Version = 2; resign(k) },
 		"init key":             func(k *KeyPackage) { k.InitKey = k.InitKey[1:]; resign(k) },
+		"low-order init key":   func(k *KeyPackage) { k.InitKey = make([]byte, 32); resign(k) },
+		"low-order leaf key":   func(k *KeyPackage) { k.LeafNode.EncryptionKey = make([]byte, 32); resign(k) },
 		"same keys":            func(k *KeyPackage) { k.InitKey = k.LeafNode.EncryptionKey; resign(k) },
 		"encryption key":       func(k *KeyPackage) { k.LeafNode.EncryptionKey = nil; resign(k) },
 		"source":               func(k *KeyPackage) { k.LeafNode.Source = LeafNodeSourceUpdate; resign(k) },
@@ -371,7 +373,7 @@ func TestLesson26LeafIndexDoesNotWrap(t *testing.T) {
 // A post-quantum KEM is one more row of the suite table.
 func TestLesson30PostQuantumSuite(t *testing.T) {
 	pq := *suite1
-	pq.id, pq.kem = 0xf001, hpke.MLKEM768X25519()
+	pq.id, pq.kem, pq.weakKey = 0xf001, hpke.MLKEM768X25519(), nil
 	key, err := pq.generateKeyPair(newRandom(8))
 	if err != nil {
 		t.Fatal(err)

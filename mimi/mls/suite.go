@@ -9,6 +9,7 @@ import (
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/hpke"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -50,6 +51,7 @@ type suite struct {
 	keySize   int // AEAD.Nk
 	nonceSize int // AEAD.Nn
 	newAEAD   func(key []byte) (cipher.AEAD, error)
+	weakKey   func(public []byte) bool // public HPKE keys that parse but cannot be encrypted to; may be nil
 	signature signatureScheme
 }
 
@@ -72,6 +74,7 @@ var suite1 = &suite{
 	keySize:   16,
 	nonceSize: 12,
 	newAEAD:   newAESGCM,
+	weakKey:   lowOrderX25519,
 	signature: signatureScheme{
 		seedSize: ed25519.SeedSize,
 		parse:    parseEd25519,
@@ -158,10 +161,18 @@ func (s *suite) zero() []byte { return make([]byte, s.hashSize) }
 // random returns Nh random octets.
 func (s *suite) random(rand io.Reader) ([]byte, error) {
 	out := make([]byte, s.hashSize)
-	if _, err := io.ReadFull(rand, out); err != nil {
+	if _, err := io.ReadFull(orSystem(rand), out); err != nil {
 		return nil, errors.New("mls: no randomness")
 	}
 	return out, nil
+}
+
+// orSystem returns r, or the system's generator for nil.
+func orSystem(r io.Reader) io.Reader {
+	if r == nil {
+		return rand.Reader
+	}
+	return r
 }
 
 // SignatureKey is a private signature key of one suite. It has no String.
@@ -175,14 +186,14 @@ type SignatureKey struct {
 // SignaturePublicKey is a public signature key in the encoding of its suite (RFC 9420, Section 5.1.1).
 type SignaturePublicKey []byte
 
-// GenerateSignatureKey makes a new key from rand.
+// GenerateSignatureKey makes a new key from rand, or from the system's generator if rand is nil.
 func GenerateSignatureKey(cs CipherSuite, rand io.Reader) (*SignatureKey, error) {
 	s, err := suiteOf(cs)
 	if err != nil {
 		return nil, err
 	}
 	seed := make([]byte, s.signature.seedSize)
-	if _, err := io.ReadFull(rand, seed); err != nil {
+	if _, err := io.ReadFull(orSystem(rand), seed); err != nil {
 		return nil, errors.New("mls: no randomness")
 	}
 	return newSignatureKey(s, seed)
@@ -226,7 +237,7 @@ type HPKEPrivateKey struct {
 	public HPKEPublicKey
 }
 
-// GenerateHPKEKey makes a new key pair from Nh octets of rand.
+// GenerateHPKEKey makes a new key pair from Nh octets of rand, or of the system's generator if rand is nil.
 func GenerateHPKEKey(cs CipherSuite, rand io.Reader) (*HPKEPrivateKey, error) {
 	s, err := suiteOf(cs)
 	if err != nil {
@@ -265,12 +276,44 @@ func (s *suite) newHPKEKey(key hpke.PrivateKey) *HPKEPrivateKey {
 	return &HPKEPrivateKey{suite: s, key: key, public: key.PublicKey().Bytes()}
 }
 
-// checkPublicKey verifies that public is a key of the suite's KEM.
+// checkPublicKey verifies that public is a key of the suite's KEM and can be encrypted to. A leaf that cannot would
+// make every later commit of the others fail.
 func (s *suite) checkPublicKey(public HPKEPublicKey) error {
 	if _, err := s.kem.NewPublicKey(public); err != nil {
 		return errHPKEKey
 	}
+	if s.weakKey != nil && s.weakKey(public) {
+		return errHPKEKey
+	}
 	return nil
+}
+
+// lowOrderX25519 reports whether public is one of the points with which every X25519 exchange gives zero, which
+// RFC 9180, Section 7.1.4 has both sides refuse: 0, 1, the two points of order eight, and p-1, p, p+1.
+func lowOrderX25519(public []byte) bool {
+	if len(public) != 32 {
+		return false
+	}
+	point := [32]byte(public)
+	point[31] &= 0x7f // RFC 7748, Section 5: the top bit is ignored
+	switch point[0] {
+	case 0x00, 0x01:
+		return allZero(point[1:])
+	case 0xe0:
+		return string(point[:]) == "\xe0\xeb\x7a\x7c\x3b\x41\xb8\xae\x16\x56\xe3\xfa\xf1\x9f\xc4\x6a"+
+			"\xda\x09\x8d\xeb\x9c\x32\xb1\xfd\x86\x62\x05\x16\x5f\x49\xb8\x00"
+	case 0x5f:
+		return string(point[:]) == "\x5f\x9c\x95\xbc\xa3\x50\x8c\x24\xb1\xd0\xb1\x55\x9c\x83\xef\x5b"+
+			"\x04\x44\x5c\xc4\x58\x1c\x8e\x86\xd8\x22\x4e\xdd\xd0\x9f\x11\x57"
+	case 0xec, 0xed, 0xee:
+		for _, c := range point[1:31] {
+			if c != 0xff {
+				return false
+			}
+		}
+		return point[31] == 0x7f
+	}
+	return false
 }
 
 // Public returns the public key.
