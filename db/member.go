@@ -26,3 +26,10 @@ func (tx *Tx) Members(room int64) ([]Member, error) {
 		WHERE m.room = ? AND m.to_event IS NULL ORDER BY m.device`, []any{room},
 		func(m *Member, row func(...any) error) error { return row(&m.Device, &m.Client) })
 }
+
+// AddMemberOnce makes a device receive a room's events from one on, unless it does already.
+func (tx *Tx) AddMemberOnce(room, device, fromEvent int64) error {
+	_, err := tx.exec(`INSERT INTO member (device, room, from_event) SELECT ?1, ?2, ?3
+		WHERE NOT EXISTS (SELECT 1 FROM member WHERE device = ?1 AND room = ?2 AND to_event IS NULL)`, device, room, fromEvent)
+	return err
+}

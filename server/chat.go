@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"net/http"
 
 	"kith/web"
@@ -18,14 +17,6 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request) error {
 }
 
 // openChat opens the messaging side.
-func (s *Server) openChat() (chat, error) { return silence{}, nil }
-
-// silence is a messaging side that does not answer.
-type silence struct{}
-
-func (silence) ServeSocket(w http.ResponseWriter, _ *http.Request, _ principal) {
-	writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "internal"})
+func (s *Server) openChat() (chat, error) {
+	return newMessenger(messengerConfig{DB: s.db, Identity: s.identity, Now: s.now, Rand: s.cfg.Rand, Log: s.log, Metrics: s.metrics})
 }
-func (silence) SignOut(int64)               {}
-func (silence) SignOutUser(string)          {}
-func (silence) Close(context.Context) error { return nil }

@@ -1,0 +1,556 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"kith/db"
+	"kith/mimi"
+	"kith/mimi/identity"
+	"kith/mimi/mls"
+	"kith/mimi/policy"
+	"kith/mimi/room"
+	"kith/mimi/wire"
+	"kith/web/api"
+)
+
+// hub is whoever decides about a room: this provider, or in time the provider that hosts it. Bodies are those of
+// mimi/wire, as received; errors are opErrors or faults. A refusal by the protocol is a body.
+type hub interface {
+	// Submit hands over an application message. answer is called once, when the message is stored or refused; Submit
+	// itself waits for nothing but its turn.
+	Submit(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte, answer func([]byte, error))
+	// Update hands over a commit or proposals and returns when they are stored or refused.
+	Update(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error)
+	// GroupInfo returns what is needed to join by an external commit.
+	GroupInfo(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error)
+	// Create makes a room of a new MLS group.
+	Create(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error)
+	// MayAdd says whether a user may add devices of another (or of itself) to a room, and which it has there.
+	MayAdd(ctx context.Context, from mimi.ClientID, id mimi.RoomID, target mimi.UserID) (present []mimi.ClientID, err error)
+}
+
+// localHub is the hub of our own rooms. mimi/room decides, db stores, and what is stored is published: always in this
+// order. Deciding holds the room's lock; storing is queued in the order of deciding. A message gives the lock back once
+// it is queued, so that the database can commit many at once; an update keeps it until it is committed, because
+// everything decided later stands on it.
+type localHub struct {
+	db        *db.DB
+	authority *authority
+	domain    mimi.ProviderID
+	now       func() time.Time
+	rand      io.Reader
+	log       *slog.Logger
+	fanout    *fanout
+	metrics   *messengerMetrics
+	mls       mls.Config
+	rooms     roomCache
+}
+
+func newLocalHub(h *localHub) *localHub {
+	if h.rand == nil {
+		h.rand = rand.Reader
+	}
+	h.rooms.init(h)
+	return h
+}
+
+// requestHash is how a repeated request is recognised in its room.
+func requestHash(body []byte) []byte {
+	sum := sha256.Sum256(body)
+	return sum[:db.HashSize]
+}
+
+func (h *localHub) millis() uint64 { return uint64(h.now().UnixMilli()) }
+
+// Submit implements hub.
+//
+// draft-ietf-mimi-protocol-06, Section 5.4
+func (h *localHub) Submit(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte, answer func([]byte, error)) {
+	req, err := wire.UnmarshalSubmitMessageRequest(body)
+	if err != nil {
+		answer(nil, opBadRequest)
+		return
+	}
+	r, err := h.rooms.acquire(ctx, id)
+	if err != nil {
+		answer(nil, err)
+		return
+	}
+	defer r.release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	resp, event, err := r.hub.Submit(h.millis(), from, req)
+	if err != nil {
+		answer(nil, opBadRequest)
+		return
+	}
+	if event == nil {
+		answer(h.submitRefused(ctx, r, requestHash(body), resp))
+		return
+	}
+	h.store(r, db.Event{Room: r.id, Time: int64(resp.AcceptedTimestamp), Kind: db.EventMessage, Hash: requestHash(body), Body: event}, resp, answer)
+}
+
+// submitRefused answers a refused message, unless it was accepted before: then the answer is the same again, although
+// the room has moved on (SM-4).
+func (h *localHub) submitRefused(ctx context.Context, r *localRoom, hash []byte, resp wire.SubmitMessageResponse) ([]byte, error) {
+	var before db.Event
+	err := h.db.Read(ctx, func(tx *db.Tx) (err error) {
+		before, err = tx.EventByHash(r.id, hash)
+		return err
+	})
+	switch {
+	case err == nil && before.Kind == db.EventMessage:
+		resp = wire.SubmitMessageResponse{Protocol: wire.ProtocolMLS10, StatusCode: wire.SubmitAccepted, AcceptedTimestamp: uint64(before.Time)}
+	case err == nil || errors.Is(err, db.ErrNotFound):
+		h.metrics.refusals.add(api.OpSubmitMessage.String(), submitCode(resp))
+	default:
+		return nil, err
+	}
+	return resp.Bytes()
+}
+
+func submitCode(resp wire.SubmitMessageResponse) string {
+	if resp.StatusCode == wire.SubmitEpochTooOld {
+		return "epoch_too_old"
+	}
+	return api.CodeNotAllowed
+}
+
+// store queues an accepted message. The answer goes out only when the database has it (SM-4, draft-ietf-mimi-protocol-06,
+// Section 5.5: accepted is a commitment to distribute).
+func (h *localHub) store(r *localRoom, e db.Event, resp wire.SubmitMessageResponse, answer func([]byte, error)) {
+	r.retain()
+	var stored db.Event
+	var fresh bool
+	h.db.Enqueue(func(tx *db.Tx) (err error) {
+		stored, fresh, err = tx.AppendEvent(e)
+		return err
+	}, func(err error) {
+		p := publication{room: r}
+		if err != nil {
+			h.fault("message not stored", err)
+			p.answer = func() { answer(nil, err) }
+			h.fanout.publish(p)
+			return
+		}
+		if fresh {
+			p.cursor, p.frame = stored.ID, h.frame(stored.ID, r, e.Body)
+			h.metrics.accepted[db.EventMessage].Add(1)
+		}
+		p.answer = func() {
+			resp.AcceptedTimestamp = uint64(stored.Time)
+			answer(resp.Bytes())
+		}
+		h.fanout.publish(p)
+	})
+}
+
+// frame encodes an event once for all who get it.
+func (h *localHub) frame(cursor int64, r *localRoom, body []byte) []byte {
+	frame, err := api.Bytes(&api.Event{Cursor: uint64(cursor), Room: r.uri, Message: body})
+	if err != nil {
+		h.log.Error("an event is too large to deliver", "cursor", cursor, "octets", len(body))
+		return nil
+	}
+	return frame
+}
+
+func (h *localHub) fault(what string, err error) {
+	if !errors.Is(err, db.ErrClosed) {
+		h.log.Error(what, "error", err.Error())
+	}
+}
+
+// Update implements hub.
+//
+// draft-ietf-mimi-protocol-06, Section 5.3
+func (h *localHub) Update(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error) {
+	req, err := wire.UnmarshalUpdateRequest(body)
+	if err != nil {
+		return nil, opBadRequest
+	}
+	r, err := h.rooms.acquire(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer r.release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	outcome, err := r.hub.Update(h.millis(), from, req)
+	if err != nil {
+		return nil, opBadRequest
+	}
+	if outcome.Next == nil {
+		return h.updateRefused(ctx, r, requestHash(body), &outcome.Response)
+	}
+	return h.commit(r, requestHash(body), outcome)
+}
+
+// updateRefused answers a refused update, unless it was accepted before (UP-13).
+func (h *localHub) updateRefused(ctx context.Context, r *localRoom, hash []byte, resp *wire.UpdateRoomResponse) ([]byte, error) {
+	var before db.Event
+	err := h.db.Read(ctx, func(tx *db.Tx) (err error) {
+		before, err = tx.EventByHash(r.id, hash)
+		return err
+	})
+	switch {
+	case err == nil:
+		resp = &wire.UpdateRoomResponse{ResponseCode: wire.UpdateSuccess, AcceptedTimestamp: uint64(before.Time)}
+	case errors.Is(err, db.ErrNotFound):
+		h.metrics.refusals.add(api.OpUpdate.String(), updateCode(resp))
+	default:
+		return nil, err
+	}
+	return resp.Bytes()
+}
+
+func updateCode(resp *wire.UpdateRoomResponse) string {
+	switch resp.ResponseCode {
+	case wire.UpdateWrongEpoch:
+		return "wrong_epoch"
+	case wire.UpdateInvalidProposal:
+		return "invalid_proposal"
+	}
+	return api.CodeNotAllowed
+}
+
+// commit stores an accepted update and waits for it, then lets the room go on from its outcome. The caller holds the
+// room's lock.
+//
+// draft-ietf-mimi-protocol-06, Section 5.5
+func (h *localHub) commit(r *localRoom, hash []byte, outcome *room.UpdateOutcome) ([]byte, error) {
+	state, err := outcome.Next.State()
+	if err != nil {
+		return nil, err
+	}
+	change := &roomChange{room: r, hash: hash, outcome: outcome, state: state}
+	for range outcome.Events {
+		r.retain()
+	}
+	committed := make(chan error, 1)
+	h.db.Enqueue(change.apply, func(err error) {
+		h.publishChange(change, err)
+		committed <- err
+	})
+	if err := <-committed; err != nil {
+		h.fault("update not stored", err)
+		return nil, err
+	}
+	resp := outcome.Response
+	switch {
+	case change.refused != "":
+		h.metrics.refusals.add(api.OpUpdate.String(), api.CodeNotAllowed)
+		resp = wire.UpdateRoomResponse{ResponseCode: wire.UpdateNotAllowed, ErrorDescription: change.refused}
+	case change.repeated:
+		resp.AcceptedTimestamp = uint64(change.stored[0].Time)
+	default:
+		r.hub = outcome.Next
+	}
+	return resp.Bytes()
+}
+
+// publishChange hands the events of a stored update to the fanout, or gives the room back if nothing was stored.
+func (h *localHub) publishChange(c *roomChange, err error) {
+	list := make([]publication, len(c.outcome.Events))
+	for i, e := range c.outcome.Events {
+		p := &list[i]
+		p.room = c.room
+		if err != nil || c.refused != "" || c.repeated {
+			continue
+		}
+		h.metrics.accepted[kindOf(e.Kind)].Add(1)
+		p.cursor, p.frame = c.stored[i].ID, h.frame(c.stored[i].ID, c.room, e.Body)
+		switch e.Kind {
+		case room.EventCommit:
+			p.join, p.leave = c.joined, c.removed
+		case room.EventWelcome:
+			p.join, p.only = c.added, true
+		}
+	}
+	h.fanout.publish(list...)
+}
+
+func kindOf(k room.EventKind) int {
+	switch k {
+	case room.EventMessage:
+		return db.EventMessage
+	case room.EventProposal:
+		return db.EventProposal
+	case room.EventCommit:
+		return db.EventCommit
+	}
+	return db.EventWelcome
+}
+
+// roomChange is an accepted update on its way into the database. apply may run twice: it sets all that is below it anew.
+type roomChange struct {
+	room    *localRoom
+	hash    []byte
+	outcome *room.UpdateOutcome
+	state   []byte
+
+	stored                 []db.Event
+	added, joined, removed []int64 // devices: by Welcome, by external commit, no longer members
+	refused                string  // why nothing was stored after all
+	repeated               bool    // nothing was stored because it was before
+}
+
+func (c *roomChange) apply(tx *db.Tx) error {
+	c.stored, c.added, c.joined, c.removed, c.refused, c.repeated = nil, nil, nil, nil, "", false
+	if err := c.resolve(tx); err != nil || c.refused != "" {
+		return err
+	}
+	var commitID, welcomeID int64
+	for i, e := range c.outcome.Events {
+		row := db.Event{Room: c.room.id, Time: int64(e.Timestamp), Kind: kindOf(e.Kind), Body: e.Body}
+		if i == 0 {
+			row.Hash = c.hash
+		}
+		stored, fresh, err := tx.AppendEvent(row)
+		if err != nil {
+			return err
+		}
+		c.stored = append(c.stored, stored)
+		if !fresh {
+			c.repeated = true
+			return nil
+		}
+		switch e.Kind {
+		case room.EventCommit:
+			commitID = stored.ID
+		case room.EventWelcome:
+			welcomeID = stored.ID
+		}
+	}
+	if err := tx.SetRoomState(c.room.id, c.state); err != nil {
+		return err
+	}
+	if commitID == 0 {
+		return nil
+	}
+	if err := tx.SetRoomUsers(c.room.id, participants(c.outcome.Next.View())); err != nil {
+		return err
+	}
+	return c.moveMembers(tx, commitID, welcomeID)
+}
+
+// resolve finds the devices behind the KeyPackages and client URIs of the outcome. A Welcome for a package that was not
+// handed out for this room is refused (UP-14).
+func (c *roomChange) resolve(tx *db.Tx) error {
+	for _, ref := range c.outcome.Added {
+		claim, err := tx.KeyClaim(ref)
+		if errors.Is(err, db.ErrNotFound) || err == nil && claim.Room != c.room.uri {
+			c.refused = "a KeyPackage was not handed out for this room"
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c.added = append(c.added, claim.Device)
+	}
+	for _, list := range []struct {
+		clients []mimi.ClientID
+		devices *[]int64
+	}{{c.outcome.Joined, &c.joined}, {c.outcome.Removed, &c.removed}} {
+		for _, client := range list.clients {
+			d, err := tx.DeviceByClient(client.String())
+			if errors.Is(err, db.ErrNotFound) {
+				continue // another provider's, or gone: it has no stream here
+			}
+			if err != nil {
+				return err
+			}
+			*list.devices = append(*list.devices, d.ID)
+		}
+	}
+	// A device that comes back by an external commit in place of its old leaf stays a member all the time.
+	c.removed = without(c.removed, c.joined)
+	return nil
+}
+
+func (c *roomChange) moveMembers(tx *db.Tx, commitID, welcomeID int64) error {
+	for _, d := range c.removed {
+		if err := tx.EndMember(c.room.id, d, commitID); err != nil {
+			return err
+		}
+	}
+	for _, d := range c.added {
+		if err := tx.AddMember(c.room.id, d, welcomeID); err != nil {
+			return err
+		}
+	}
+	for _, d := range c.joined {
+		if err := tx.AddMemberOnce(c.room.id, d, commitID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// participants lists the users of a room as the database keeps them.
+func participants(v *room.View) []string {
+	var users []string
+	for _, u := range v.Users() {
+		if v.IsParticipant(u.ID) {
+			users = append(users, u.ID.String())
+		}
+	}
+	return users
+}
+
+// GroupInfo implements hub. Our own user may ask for its own device only.
+//
+// draft-ietf-mimi-protocol-06, Section 5.6
+func (h *localHub) GroupInfo(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error) {
+	req, err := wire.UnmarshalGroupInfoRequest(body)
+	if err != nil {
+		return nil, opBadRequest
+	}
+	c, err := identity.Validate(req.RequestingCredential, req.RequestingSignatureKey, nil, h.roots(), h.now())
+	if err != nil || c.Client != from || req.Verify() != nil {
+		return nil, opBadSignature
+	}
+	r, err := h.rooms.acquire(ctx, id)
+	if errors.Is(err, opUnknown) {
+		// GI-9: a room one may not join looks like one that does not exist.
+		return (&wire.GroupInfoResponse{Protocol: wire.ProtocolMLS10, RoomID: id, Status: wire.GroupInfoNotAuthorized}).Bytes()
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	resp, err := r.hub.GroupInfo(h.millis(), req, h.authority.HubKey(), h.rand)
+	if err != nil {
+		return nil, opBadRequest
+	}
+	return resp.Bytes()
+}
+
+// Create implements hub (UP-16: creation is local to the hub).
+func (h *localHub) Create(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error) {
+	req, err := api.UnmarshalCreateRoomRequest(body)
+	if err != nil {
+		return nil, opBadRequest
+	}
+	message, err := mls.UnmarshalMessage(req.GroupInfo)
+	if err != nil || message.GroupInfo == nil {
+		return nil, opBadRequest
+	}
+	created, resp, err := room.Create(h.mls, h.millis(), from, id, h.authority.HubSender(), message.GroupInfo, mls.RatchetTree(req.RatchetTree))
+	if err != nil {
+		return nil, opBadRequest
+	}
+	if created == nil {
+		h.metrics.refusals.add(api.OpCreateRoom.String(), api.CodeNotAllowed)
+		return resp.Bytes()
+	}
+	stored, err := h.storeRoom(ctx, created, from, requestHash(body), resp.AcceptedTimestamp, message.GroupInfo.GroupContext.GroupID)
+	if errors.Is(err, db.ErrExists) {
+		resp = &wire.UpdateRoomResponse{ResponseCode: wire.UpdateNotAllowed, ErrorDescription: "there is such a room already"}
+	} else if err != nil {
+		return nil, err
+	}
+	if stored != 0 {
+		resp.AcceptedTimestamp = stored
+		h.metrics.accepted[db.EventCreate].Add(1)
+	}
+	return resp.Bytes()
+}
+
+// storeRoom makes the rows of a new room. Its return is when the room was accepted: now, or when the same request came
+// for the first time.
+func (h *localHub) storeRoom(ctx context.Context, created *room.Hub, by mimi.ClientID, hash []byte, now uint64, groupID []byte) (accepted uint64, err error) {
+	state, err := created.State()
+	if err != nil {
+		return 0, err
+	}
+	row := db.Room{URI: created.Room().String(), GroupID: string(groupID), State: state}
+	if a, b, ok := created.Direct(); ok {
+		pair := []string{a.String(), b.String()}
+		if pair[0] > pair[1] {
+			pair[0], pair[1] = pair[1], pair[0]
+		}
+		row.Direct = strings.Join(pair, " ")
+	}
+	err = h.db.Write(ctx, func(tx *db.Tx) error {
+		accepted = now
+		if old, err := tx.RoomByURI(row.URI); err == nil {
+			e, err := tx.EventByHash(old.ID, hash)
+			if errors.Is(err, db.ErrNotFound) {
+				return db.ErrExists
+			}
+			accepted = uint64(e.Time)
+			return err
+		} else if !errors.Is(err, db.ErrNotFound) {
+			return err
+		}
+		return createRoom(tx, row, by, hash, now, participants(created.View()))
+	})
+	if err != nil {
+		return 0, err
+	}
+	return accepted, nil
+}
+
+func createRoom(tx *db.Tx, row db.Room, by mimi.ClientID, hash []byte, now uint64, users []string) error {
+	d, err := tx.DeviceByClient(by.String())
+	if err != nil {
+		return err
+	}
+	id, err := tx.CreateRoom(row)
+	if err != nil {
+		return err
+	}
+	e, _, err := tx.AppendEvent(db.Event{Room: id, Time: int64(now), Kind: db.EventCreate, Hash: hash, Body: []byte{}})
+	if err != nil {
+		return err
+	}
+	if err := tx.SetRoomUsers(id, users); err != nil {
+		return err
+	}
+	return tx.AddMember(id, d.ID, e.ID)
+}
+
+// MayAdd implements hub (KM-12).
+func (h *localHub) MayAdd(ctx context.Context, from mimi.ClientID, id mimi.RoomID, target mimi.UserID) ([]mimi.ClientID, error) {
+	user, ok := from.User()
+	if !ok {
+		return nil, opNotAllowed
+	}
+	r, err := h.rooms.acquire(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer r.release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	view := r.hub.View()
+	if target == user && !view.Can(user, policy.CanAddOwnClient) || target != user && !mayAddUser(view, user, target) {
+		return nil, opNotAllowed
+	}
+	var present []mimi.ClientID
+	for _, m := range view.Devices(target) {
+		present = append(present, m.Client)
+	}
+	return present, nil
+}
+
+// mayAddUser says whether user may bring target in. Whoever is listed already, as the two of a direct room are, may be
+// brought in by any participant.
+func mayAddUser(view *room.View, user, target mimi.UserID) bool {
+	return view.Can(user, policy.CanAddParticipant) || view.IsParticipant(user) && view.IsParticipant(target)
+}
+
+func (h *localHub) roots() []*identity.Root {
+	return []*identity.Root{h.mls.Application.(*room.Application).Roots.Root(h.domain)}
+}

@@ -1,0 +1,260 @@
+package server
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"kith/db"
+	"kith/mimi"
+	"kith/mimi/identity"
+	"kith/mimi/mls"
+	"kith/mimi/wire"
+	"kith/web/api"
+)
+
+const (
+	maxKeyPackages   = 200                 // unclaimed packages of one device
+	maxPackageLife   = 95 * 24 * time.Hour // of a KeyPackage; its certificate lives 90 days (CR-1)
+	claimMargin      = 5 * time.Minute     // packages that expire sooner are not handed out
+	packagesExamined = 16                  // of a device, to find one with the required capabilities
+)
+
+// publishKeyPackages stores packages of the socket's own device.
+func (s *socket) publishKeyPackages(r *api.Request) ([]byte, error) {
+	packages, err := readKeyPackages(r.Body)
+	if err != nil || len(packages) == 0 {
+		return nil, opBadRequest
+	}
+	if len(packages) > maxKeyPackages {
+		return nil, opTooLarge
+	}
+	rows := make([]db.KeyPackage, len(packages))
+	for i, kp := range packages {
+		if rows[i], err = s.checkKeyPackage(kp); err != nil {
+			return nil, err
+		}
+	}
+	var available int
+	err = s.m.DB.Write(s.context, func(tx *db.Tx) error {
+		for _, row := range rows {
+			// A package that is there already came with a request whose answer was lost.
+			if err := tx.AddKeyPackage(row); err != nil && !errors.Is(err, db.ErrExists) {
+				return err
+			}
+		}
+		if available, err = tx.CountKeyPackages(s.device); err == nil && available > maxKeyPackages {
+			return opTooLarge
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return (&api.PublishResponse{Available: uint32(available)}).Bytes()
+}
+
+// readKeyPackages reads KeyPackage<V>.
+func readKeyPackages(body []byte) ([]*mls.KeyPackage, error) {
+	list, ok := readVector(body)
+	if !ok {
+		return nil, opBadRequest
+	}
+	var packages []*mls.KeyPackage
+	for s := cryptobyte.String(list); !s.Empty(); {
+		kp := new(mls.KeyPackage)
+		if err := kp.Unmarshal(&s); err != nil {
+			return nil, err
+		}
+		packages = append(packages, kp)
+	}
+	return packages, nil
+}
+
+// readVector returns the content of an opaque<V> that is all of data.
+//
+// RFC 9420, Section 2.1.2
+func readVector(data []byte) ([]byte, bool) {
+	if len(data) == 0 || data[0]>>6 == 3 {
+		return nil, false
+	}
+	size := 1 << (data[0] >> 6)
+	if len(data) < size {
+		return nil, false
+	}
+	var length [4]byte
+	copy(length[4-size:], data[:size])
+	length[4-size] &= 0x3f
+	n := binary.BigEndian.Uint32(length[:])
+	// The shortest form is the only one.
+	if size == 2 && n < 1<<6 || size == 4 && n < 1<<14 || uint64(n) != uint64(len(data)-size) {
+		return nil, false
+	}
+	return data[size:], true
+}
+
+// checkKeyPackage accepts only a package of the socket's own device, under the key and certificate it is known by.
+//
+// RFC 9420, Section 10.1
+func (s *socket) checkKeyPackage(kp *mls.KeyPackage) (db.KeyPackage, error) {
+	now := s.m.Now()
+	if kp.CipherSuite != suite || kp.Verify(now) != nil {
+		return db.KeyPackage{}, opBadRequest
+	}
+	roots := []*identity.Root{s.m.root}
+	c, err := identity.Validate(kp.LeafNode.Credential, kp.LeafNode.SignatureKey, nil, roots, now)
+	if err != nil || c.Client != s.client {
+		return db.KeyPackage{}, opNotAllowed
+	}
+	notAfter := kp.LeafNode.Lifetime.NotAfter
+	if notAfter > uint64(now.Add(maxPackageLife).Unix()) {
+		return db.KeyPackage{}, opBadRequest
+	}
+	ref, err := kp.Ref()
+	if err != nil {
+		return db.KeyPackage{}, opBadRequest
+	}
+	body, err := kp.Bytes()
+	if err != nil {
+		return db.KeyPackage{}, opBadRequest
+	}
+	return db.KeyPackage{Ref: ref, Device: s.device, Suite: int64(kp.CipherSuite), NotAfter: int64(notAfter) * 1000, Body: body}, nil
+}
+
+// keyMaterial claims one package of every device of a user.
+//
+// draft-ietf-mimi-protocol-06, Section 5.2
+func (s *socket) keyMaterial(r *api.Request) ([]byte, error) {
+	req, err := wire.UnmarshalKeyMaterialRequest(r.Body)
+	if err != nil {
+		return nil, opBadRequest
+	}
+	// KM-1
+	if req.TargetUser.String() != r.Target {
+		return nil, opBadRequest
+	}
+	if err := s.checkRequester(req); err != nil {
+		return nil, err
+	}
+	if req.TargetUser.Provider() != s.m.domain {
+		return nil, opUnknown // federation is not in this version
+	}
+	var present []mimi.ClientID
+	if !req.RoomID.IsZero() {
+		_, h, err := s.m.hubFor(req.RoomID.String())
+		if err != nil {
+			return nil, err
+		}
+		if present, err = h.MayAdd(s.context, s.client, req.RoomID, req.TargetUser); err != nil {
+			return nil, err
+		}
+	}
+	// KM-12: replayed or greedy requests must not drain the pool.
+	if _, ok := s.m.claims.take(req.RequestingUser.String()+" "+req.TargetUser.String(), s.m.Now()); !ok {
+		return nil, opRateLimited
+	}
+	return s.claim(req, append(present, s.client))
+}
+
+// checkRequester verifies that the request comes from this very device (KM-4, TR-6).
+func (s *socket) checkRequester(req *wire.KeyMaterialRequest) error {
+	if req.Verify() != nil {
+		return opBadSignature
+	}
+	c, err := identity.Validate(req.RequesterCredential, req.RequesterSignatureKey, nil, []*identity.Root{s.m.root}, s.m.Now())
+	if err != nil || c.Client != s.client || c.User != req.RequestingUser {
+		return opNotAllowed
+	}
+	return nil
+}
+
+// claim takes the packages out of the pool, all in one transaction (KM-5). Devices in skip need none. Within one
+// provider, having an account is consent (KM-9).
+func (s *socket) claim(req *wire.KeyMaterialRequest, skip []mimi.ClientID) ([]byte, error) {
+	resp := &wire.KeyMaterialResponse{Protocol: wire.ProtocolMLS10, UserURI: req.TargetUser}
+	err := s.m.DB.Write(s.context, func(tx *db.Tx) error {
+		resp.Clients = nil
+		account, err := tx.AccountByName(req.TargetUser.Name())
+		if errors.Is(err, db.ErrNotFound) || err == nil && (account.DisabledAt != 0 || req.TargetUser.IsPseudonym()) {
+			resp.UserStatus = wire.UserUnknown
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		devices, err := tx.DevicesOf(req.TargetUser.String())
+		if err != nil {
+			return err
+		}
+		for _, d := range devices {
+			client, err := mimi.ParseClientID(d.Client)
+			if err != nil {
+				return err
+			}
+			if slices.Contains(skip, client) {
+				continue
+			}
+			c, err := claimFor(tx, req, d.ID, client)
+			if err != nil {
+				return err
+			}
+			resp.Clients = append(resp.Clients, c)
+		}
+		resp.UserStatus = userStatus(resp.Clients)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp.Bytes()
+}
+
+// userStatus sums the clients up (KM-7).
+func userStatus(clients []wire.ClientKeyMaterial) wire.KeyMaterialUserCode {
+	supplied := 0
+	for _, c := range clients {
+		if c.ClientStatus == wire.ClientSuccess {
+			supplied++
+		}
+	}
+	switch supplied {
+	case 0:
+		return wire.UserNoCompatibleMaterial
+	case len(clients):
+		return wire.UserSuccess
+	}
+	return wire.UserPartialSuccess
+}
+
+// claimFor claims a package of one device that fits the request (KM-9). There is no last resort: a device without
+// packages joins by itself (KM-11).
+func claimFor(tx *db.Tx, req *wire.KeyMaterialRequest, device int64, client mimi.ClientID) (wire.ClientKeyMaterial, error) {
+	out := wire.ClientKeyMaterial{ClientStatus: wire.ClientKeyMaterialExhausted, ClientURI: client}
+	notBefore := tx.Now() + claimMargin.Milliseconds()
+	for _, cs := range req.AcceptableCipherSuites {
+		rows, err := tx.KeyPackages(device, int64(cs), notBefore, packagesExamined)
+		if err != nil {
+			return out, err
+		}
+		for _, row := range rows {
+			kp, err := mls.UnmarshalKeyPackage(bytes.Clone(row.Body))
+			if err != nil {
+				return out, err
+			}
+			if !kp.LeafNode.Capabilities.Support(req.RequiredCapabilities) {
+				out.ClientStatus = wire.ClientNothingCompatible
+				out.ClientCapabilities = &kp.LeafNode.Capabilities
+				continue
+			}
+			if err := tx.ClaimKeyPackage(row.Ref, req.RoomID.String()); err != nil {
+				return out, err
+			}
+			return wire.ClientKeyMaterial{ClientStatus: wire.ClientSuccess, ClientURI: client, KeyPackage: kp}, nil
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,217 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"kith/db"
+	"kith/mimi"
+	"kith/mimi/identity"
+	"kith/mimi/mls"
+	"kith/mimi/room"
+	"kith/web/api"
+)
+
+// socketAccount is who opened a websocket, according to the session cookie.
+type socketAccount struct {
+	Session     int64 // ends the socket when it ends
+	User        mimi.UserID
+	DisplayName string
+}
+
+// messengerConfig is what a messenger needs from the rest of the server.
+type messengerConfig struct {
+	DB       *db.DB
+	Identity *authority
+	Now      func() time.Time
+	Rand     io.Reader
+	Log      *slog.Logger
+	Metrics  *metrics
+}
+
+// messenger serves the websockets of browsers: it knows who is connected, decides as hub of our rooms and hands every
+// event to the devices it is for.
+type messenger struct {
+	messengerConfig
+	domain  mimi.ProviderID
+	root    *identity.Root
+	hub     hub
+	fanout  *fanout
+	metrics *messengerMetrics
+
+	submits *limiter // messages of a device
+	asks    *limiter // other requests of a user
+	claims  *limiter // key material, by requester and target
+
+	context context.Context // ends with close
+	stop    context.CancelFunc
+	running sync.WaitGroup // sockets and the goroutines below
+
+	mu      sync.Mutex
+	sockets map[*socket]struct{}
+	closed  bool
+}
+
+// The limits of what one person or device may ask for. They are far above what people do: they exist for broken clients.
+const (
+	submitBurst, submitEvery = 4000, time.Millisecond
+	askBurst, askEvery       = 2000, 20 * time.Millisecond
+	claimBurst, claimEvery   = 40, 15 * time.Second
+)
+
+// newMessenger starts a messenger. It ends with close, which must come before the database is closed.
+func newMessenger(c messengerConfig) (*messenger, error) {
+	domain, err := mimi.NewProviderID(c.Identity.Domain())
+	if err != nil {
+		return nil, err
+	}
+	root, err := identity.ParseRoot(c.Identity.RootDER())
+	if err != nil {
+		return nil, err
+	}
+	metrics := newMessengerMetrics()
+	c.Metrics.collect(metrics.write)
+	m := &messenger{messengerConfig: c, domain: domain, root: root, metrics: metrics, sockets: make(map[*socket]struct{}),
+		submits: newLimiter(submitBurst, submitEvery), asks: newLimiter(askBurst, askEvery),
+		claims: newLimiter(claimBurst, claimEvery)}
+	m.context, m.stop = context.WithCancel(context.Background())
+	m.fanout = newFanout(metrics)
+	m.hub = newLocalHub(&localHub{
+		db: c.DB, authority: c.Identity, domain: domain, now: c.Now, rand: c.Rand, log: c.Log, fanout: m.fanout, metrics: metrics,
+		mls: mls.Config{Now: c.Now, Rand: c.Rand, Application: &room.Application{Roots: ownRoot{domain, root}}},
+	})
+	m.running.Go(m.fanout.run)
+	m.running.Go(m.keepAlive)
+	m.running.Go(m.prune)
+	return m, nil
+}
+
+// ownRoot trusts the certificates of this provider only.
+type ownRoot struct {
+	domain mimi.ProviderID
+	root   *identity.Root
+}
+
+// Root returns the identity root of a domain, or nil.
+func (r ownRoot) Root(domain mimi.ProviderID) *identity.Root {
+	if domain == r.domain {
+		return r.root
+	}
+	return nil
+}
+
+// Close implements chat.
+func (m *messenger) Close(ctx context.Context) error {
+	m.mu.Lock()
+	m.closed = true
+	for s := range m.sockets {
+		s.end(websocket.StatusGoingAway, api.ReasonStopping)
+	}
+	m.mu.Unlock()
+	m.stop()
+	m.fanout.stop()
+	gone := make(chan struct{})
+	go func() {
+		m.running.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// SignOut implements chat: it ends the sockets of a session that has ended.
+func (m *messenger) SignOut(session int64) {
+	m.endWhere(func(s *socket) bool { return s.account.Session == session })
+}
+
+// SignOutUser implements chat: it ends the sockets of an account that was disabled or whose sessions have all ended.
+func (m *messenger) SignOutUser(username string) {
+	m.endWhere(func(s *socket) bool { return s.account.User.Name() == username })
+}
+
+func (m *messenger) endWhere(match func(*socket) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.sockets {
+		if match(s) {
+			s.end(api.CloseSignedOut, api.ReasonSignedOut)
+		}
+	}
+}
+
+// add registers a new socket; it reports false when the messenger has been closed.
+func (m *messenger) add(s *socket) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.sockets[s] = struct{}{}
+	m.running.Add(1)
+	m.metrics.sockets.Add(1)
+	return true
+}
+
+func (m *messenger) remove(s *socket) {
+	m.mu.Lock()
+	delete(m.sockets, s)
+	m.mu.Unlock()
+	m.metrics.sockets.Add(-1)
+	m.running.Done()
+}
+
+const (
+	checkEvery   = 5 * time.Second  // how often all sockets are looked at
+	pingAfter    = 25 * time.Second // silence after which a socket is pinged
+	pongWithin   = 20 * time.Second
+	writeWithin  = 30 * time.Second // a reader that takes longer for one message is hopeless
+	pruneEvery   = time.Hour
+	pruneAtStart = time.Minute
+)
+
+// keepAlive pings silent sockets, so that middle boxes keep them and dead ones are noticed, and ends those whose reader
+// has stopped reading. One goroutine for all: an idle socket costs no timer.
+func (m *messenger) keepAlive() {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-m.context.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now() // a monotonic clock: not the one that is passed in
+		m.mu.Lock()
+		for s := range m.sockets {
+			s.check(now)
+		}
+		m.mu.Unlock()
+	}
+}
+
+// prune forgets expired KeyPackages from time to time.
+func (m *messenger) prune() {
+	timer := time.NewTimer(pruneAtStart)
+	defer timer.Stop()
+	for {
+		select {
+		case <-m.context.Done():
+			return
+		case <-timer.C:
+		}
+		if err := m.DB.Write(m.context, (*db.Tx).PruneKeyPackages); err != nil && !errors.Is(err, context.Canceled) {
+			m.Log.Warn("expired KeyPackages not removed", "error", err.Error())
+		}
+		timer.Reset(pruneEvery)
+	}
+}

@@ -1,0 +1,409 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"kith/db"
+	"kith/mimi"
+	"kith/web/api"
+)
+
+const (
+	maxInFlight  = 256     // requests of one socket that wait for the database
+	maxReplies   = 4 << 20 // octets of answers a socket may leave unread before it is not listened to
+	readLimit    = api.MaxClientFrame + 4096
+	readLimitBig = api.MaxBulkFrame + 4096 // once the device is known
+	keepBuffer   = 64 << 10                // larger buffers go back to the garbage collector
+)
+
+// opError is a request's refusal: a status and a machine code for the browser. Everything else that goes wrong is a
+// fault, whose text stays in the log.
+type opError struct {
+	status uint16
+	code   string
+}
+
+// Error returns the machine code.
+func (e *opError) Error() string { return "server: " + e.code }
+
+// The refusals of operations.
+var (
+	opBadRequest   = &opError{api.StatusBadRequest, api.CodeBadRequest}
+	opUnknownOp    = &opError{api.StatusBadRequest, api.CodeUnknownOp}
+	opNoDevice     = &opError{api.StatusUnauthorized, api.CodeNoDevice}
+	opBadSignature = &opError{api.StatusForbidden, api.CodeBadSignature}
+	opNotAllowed   = &opError{api.StatusForbidden, api.CodeNotAllowed}
+	opUnknown      = &opError{api.StatusNotFound, api.CodeNotFound}
+	opConflict     = &opError{api.StatusConflict, api.CodeConflict}
+	opTooLarge     = &opError{api.StatusTooLarge, api.CodeTooLarge}
+	opRateLimited  = &opError{api.StatusRateLimited, api.CodeRateLimited}
+	opInternal     = &opError{api.StatusInternal, api.CodeInternal}
+	opStopping     = &opError{api.StatusUnavailable, api.CodeStopping}
+	opDiskFull     = &opError{api.StatusDiskFull, api.CodeDiskFull}
+)
+
+// asOpError turns a fault of the database into what the browser may know of it.
+func asOpError(err error) *opError {
+	var e *opError
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, db.ErrDiskFull):
+		return opDiskFull
+	case errors.Is(err, db.ErrClosed), errors.Is(err, context.Canceled):
+		return opStopping
+	}
+	return opInternal
+}
+
+// socket is one browser's connection. The goroutine of serve reads and answers, the one of write sends.
+type socket struct {
+	m       *messenger
+	conn    *websocket.Conn
+	account socketAccount
+	nonce   [api.NonceSize]byte
+	context context.Context // ends with the socket
+	cancel  context.CancelFunc
+	slots   chan struct{} // requests that wait for the database
+
+	// Set by Hello, for serve's goroutine alone.
+	client mimi.ClientID
+	device int64
+	acked  int64 // what was acknowledged and not yet stored
+	stored time.Time
+
+	lastRead atomic.Int64 // when the browser was last heard, for check
+	writing  atomic.Int64 // since when a message is being sent; 0: none is
+	ending   atomic.Bool
+
+	outgoing
+}
+
+// ServeSocket turns a request of a signed-in browser into a socket and serves it until it ends.
+func (m *messenger) ServeSocket(w http.ResponseWriter, r *http.Request, who principal) {
+	user, err := mimi.NewUserID(m.domain, who.Account.Username)
+	if err != nil {
+		m.Log.Error("an account's name is no identifier", "error", err.Error())
+		http.Error(w, api.CodeInternal, http.StatusInternalServerError)
+		return
+	}
+	account := socketAccount{Session: who.Session.ID, User: user, DisplayName: who.Account.DisplayName}
+	// Accept refuses an Origin that is not this host: a foreign page cannot use the cookie.
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
+	if err != nil {
+		return
+	}
+	conn.SetReadLimit(readLimit)
+	s := &socket{m: m, conn: conn, account: account, slots: make(chan struct{}, maxInFlight)}
+	s.outgoing.init()
+	s.lastRead.Store(time.Now().UnixNano())
+	s.context, s.cancel = context.WithCancel(m.context)
+	if !m.add(s) {
+		conn.Close(websocket.StatusGoingAway, api.ReasonStopping)
+		return
+	}
+	defer m.remove(s)
+	s.serve()
+}
+
+// serve is the life of a socket.
+func (s *socket) serve() {
+	var writer sync.WaitGroup
+	writer.Go(s.write)
+	defer func() {
+		s.m.fanout.unregister(s)
+		s.storeAck(true)
+		s.cancel()
+		s.outgoing.close()
+		s.conn.CloseNow()
+		writer.Wait()
+	}()
+	if err := s.greet(); err != nil {
+		s.m.Log.Error("greeting a browser", "error", err.Error())
+		return
+	}
+	for s.outgoing.waitDrained() {
+		if err := s.readMessage(); err != nil {
+			s.endWith(err)
+			return
+		}
+	}
+}
+
+// greet sends what a browser must know before it can ask for anything.
+func (s *socket) greet() error {
+	if _, err := rand.Read(s.nonce[:]); err != nil {
+		return err
+	}
+	hub, err := marshalValue(s.m.Identity.HubSender())
+	if err != nil {
+		return err
+	}
+	return s.send(&api.Greeting{Nonce: s.nonce, Time: uint64(s.m.Now().UnixMilli()), User: s.account.User.String(),
+		DisplayName: s.account.DisplayName, Root: s.m.Identity.RootDER(), Hub: hub})
+}
+
+var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// readMessage reads one websocket message and carries out the frames in it. An error ends the socket.
+func (s *socket) readMessage() error {
+	kind, r, err := s.conn.Reader(context.Background())
+	if err != nil {
+		return err
+	}
+	if kind != websocket.MessageBinary {
+		return api.ErrKind
+	}
+	data, err := readAll(r)
+	if err != nil {
+		return err
+	}
+	s.lastRead.Store(time.Now().UnixNano())
+	for len(data) > 0 {
+		var frame api.Frame
+		if frame, data, err = api.Next(data); err != nil {
+			return err
+		}
+		switch f := frame.(type) {
+		case *api.Request:
+			s.request(f)
+		case *api.Ack:
+			s.ack(f.Cursor)
+		default:
+			return api.ErrKind
+		}
+	}
+	return nil
+}
+
+// readAll reads one message into memory of exactly its size, which may be kept. The buffer it grows in is borrowed only
+// while there is something to read: an idle socket has none.
+func readAll(r io.Reader) ([]byte, error) {
+	buffer := readBuffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= keepBuffer {
+			buffer.Reset()
+			readBuffers.Put(buffer)
+		}
+	}()
+	if _, err := buffer.ReadFrom(r); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(buffer.Bytes()), nil
+}
+
+// endWith ends the socket because of what reading returned.
+func (s *socket) endWith(err error) {
+	switch {
+	case errors.Is(err, api.ErrTooLarge):
+		s.end(websocket.StatusMessageTooBig, api.CodeTooLarge)
+	case errors.Is(err, api.ErrKind), errors.Is(err, api.ErrMalformed), errors.Is(err, api.ErrTruncated):
+		s.m.metrics.refusals.add("frame", api.ReasonProtocol)
+		s.end(websocket.StatusProtocolError, api.ReasonProtocol)
+	}
+}
+
+// end closes the socket with a code, without waiting for it.
+func (s *socket) end(code websocket.StatusCode, reason string) {
+	if s.ending.Swap(true) {
+		return
+	}
+	s.m.running.Go(func() { s.conn.Close(code, reason) })
+}
+
+// check is keepAlive's look at one socket.
+func (s *socket) check(now time.Time) {
+	if since := s.writing.Load(); since != 0 && now.UnixNano()-since > int64(writeWithin) {
+		s.conn.CloseNow() // its reader does not even take a close frame
+		return
+	}
+	if now.UnixNano()-s.lastRead.Load() < int64(pingAfter) {
+		return
+	}
+	s.lastRead.Store(now.UnixNano()) // not again before the answer is due
+	s.m.running.Go(func() {
+		ctx, cancel := context.WithTimeout(s.context, pongWithin)
+		defer cancel()
+		if s.conn.Ping(ctx) != nil && s.context.Err() == nil {
+			s.conn.CloseNow()
+		}
+	})
+}
+
+// request carries out one request and answers it, in order; only submitted messages are answered later, so that many
+// can wait for one commit of the database.
+func (s *socket) request(r *api.Request) {
+	if !r.Op.Valid() {
+		s.refuse(r, opUnknownOp)
+		return
+	}
+	if r.Op.NeedsDevice() && s.device == 0 {
+		s.refuse(r, opNoDevice)
+		return
+	}
+	if !s.allowed(r.Op) {
+		s.refuse(r, opRateLimited)
+		return
+	}
+	if r.Op == api.OpSubmitMessage {
+		s.submit(r)
+		return
+	}
+	body, err := s.dispatch(r)
+	if err != nil {
+		s.refuse(r, err)
+		return
+	}
+	if r.Op != api.OpHello { // whose answer goes out before it begins the stream
+		s.reply(r.ID, body)
+	}
+}
+
+func (s *socket) allowed(op api.Op) (ok bool) {
+	if op == api.OpSubmitMessage {
+		_, ok = s.m.submits.take(s.client.String(), s.m.Now())
+	} else {
+		_, ok = s.m.asks.take(s.account.User.String(), s.m.Now())
+	}
+	return ok
+}
+
+// dispatch is the table of operations, but for OpSubmitMessage.
+func (s *socket) dispatch(r *api.Request) ([]byte, error) {
+	switch r.Op {
+	case api.OpRegisterDevice:
+		return s.registerDevice(r)
+	case api.OpHello:
+		return nil, s.hello(r)
+	case api.OpPublishKeyPackages:
+		return s.publishKeyPackages(r)
+	case api.OpKeyMaterial:
+		return s.keyMaterial(r)
+	case api.OpUpdate, api.OpGroupInfo, api.OpCreateRoom:
+		return s.atHub(r)
+	case api.OpRooms:
+		return s.rooms()
+	case api.OpIdentifierQuery:
+		return s.identifierQuery(r)
+	case api.OpProfiles:
+		return s.profiles(r)
+	case api.OpPing:
+		if len(r.Body) > 0 {
+			return nil, opBadRequest
+		}
+		return nil, nil
+	}
+	return nil, opUnknownOp
+}
+
+// atHub asks the hub of the request's room.
+func (s *socket) atHub(r *api.Request) ([]byte, error) {
+	id, h, err := s.m.hubFor(r.Target)
+	if err != nil {
+		return nil, err
+	}
+	switch r.Op {
+	case api.OpUpdate:
+		return h.Update(s.context, s.client, id, r.Body)
+	case api.OpGroupInfo:
+		return h.GroupInfo(s.context, s.client, id, r.Body)
+	}
+	return h.Create(s.context, s.client, id, r.Body)
+}
+
+// submit hands a message to the room's hub. The answer comes when it is stored.
+func (s *socket) submit(r *api.Request) {
+	id, h, err := s.m.hubFor(r.Target)
+	if err != nil {
+		s.refuse(r, err)
+		return
+	}
+	select {
+	case s.slots <- struct{}{}:
+	case <-s.context.Done():
+		return
+	}
+	op, request := r.Op, r.ID
+	h.Submit(s.context, s.client, id, r.Body, func(body []byte, err error) {
+		<-s.slots
+		if err != nil {
+			s.refuse(&api.Request{ID: request, Op: op}, err)
+			return
+		}
+		s.reply(request, body)
+	})
+}
+
+// hubFor returns the hub of a room: so far only our own.
+func (m *messenger) hubFor(target string) (mimi.RoomID, hub, error) {
+	id, err := mimi.ParseRoomID(target)
+	if err != nil {
+		return mimi.RoomID{}, nil, opBadRequest
+	}
+	if id.Provider() != m.domain {
+		return mimi.RoomID{}, nil, opUnknown
+	}
+	return id, m.hub, nil
+}
+
+// reply answers a request with success.
+func (s *socket) reply(id uint32, body []byte) {
+	err := s.send(&api.Response{ID: id, Status: api.StatusOK, Body: body})
+	if err != nil {
+		s.send(&api.Response{ID: id, Status: api.StatusTooLarge, Body: []byte(api.CodeTooLarge)})
+	}
+}
+
+// refuse answers a request with why it was not carried out.
+func (s *socket) refuse(r *api.Request, err error) {
+	e := asOpError(err)
+	if e == opInternal {
+		s.m.Log.Error("request of a browser", "op", r.Op.String(), "error", err.Error())
+	}
+	s.m.metrics.refusals.add(r.Op.String(), e.code)
+	s.send(&api.Response{ID: r.ID, Status: e.status, Body: []byte(e.code)})
+}
+
+// send queues one frame for this socket alone.
+func (s *socket) send(f api.Frame) error {
+	data, err := api.Bytes(f)
+	if err == nil {
+		s.outgoing.addReply(data)
+	}
+	return err
+}
+
+const storeAckEvery = 10 * time.Second
+
+// ack notes what the device has stored. It is written down now and then only: it is for the administrator's eyes.
+func (s *socket) ack(cursor uint64) {
+	if s.device == 0 || cursor > 1<<62 {
+		return
+	}
+	s.acked = max(s.acked, int64(cursor))
+	s.storeAck(false)
+}
+
+func (s *socket) storeAck(last bool) {
+	now := time.Now()
+	if s.acked == 0 || !last && now.Sub(s.stored) < storeAckEvery {
+		return
+	}
+	device, cursor := s.device, s.acked
+	s.acked, s.stored = 0, now
+	s.m.DB.Enqueue(func(tx *db.Tx) error { return tx.SetDeviceCursor(device, cursor) }, func(err error) {
+		if err != nil && !errors.Is(err, db.ErrClosed) {
+			s.m.Log.Warn("acknowledgement not stored", "error", err.Error())
+		}
+	})
+}
