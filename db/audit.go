@@ -2,6 +2,7 @@ package db
 
 // AuditEntry is one line of the audit log.
 type AuditEntry struct {
+	ID      int64 // given by the database, increasing
 	At      int64
 	Actor   int64 // account; 0: the command line
 	Action  string
@@ -15,10 +16,18 @@ func (tx *Tx) Audit(e AuditEntry) error {
 	return err
 }
 
+const auditColumns = `id, at, coalesce(actor, 0), action, coalesce(account, 0)`
+
+func scanAudit(e *AuditEntry, scan func(...any) error) error {
+	return scan(&e.ID, &e.At, &e.Actor, &e.Action, &e.Account)
+}
+
 // AuditLog returns the most recent lines, the newest first.
 func (tx *Tx) AuditLog(limit int) ([]AuditEntry, error) {
-	return collect(tx, `SELECT at, coalesce(actor, 0), action, coalesce(account, 0) FROM audit ORDER BY id DESC LIMIT ?`,
-		[]any{limit}, func(e *AuditEntry, scan func(...any) error) error {
-			return scan(&e.At, &e.Actor, &e.Action, &e.Account)
-		})
+	return collect(tx, `SELECT `+auditColumns+` FROM audit ORDER BY id DESC LIMIT ?`, []any{limit}, scanAudit)
+}
+
+// AuditAfter returns the lines after the one with this id, the oldest first.
+func (tx *Tx) AuditAfter(id int64, limit int) ([]AuditEntry, error) {
+	return collect(tx, `SELECT `+auditColumns+` FROM audit WHERE id > ? ORDER BY id LIMIT ?`, []any{id, limit}, scanAudit)
 }

@@ -266,7 +266,7 @@ func disableUser(ctx context.Context, cfg Config, username string) error {
 			if err := tx.DisableAccount(a.ID, now); err != nil {
 				return err
 			}
-			return tx.Audit(db.AuditEntry{At: now, Action: "disable user", Account: a.ID})
+			return tx.Audit(db.AuditEntry{At: now, Action: actionDisable, Account: a.ID})
 		})
 	})
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"net/http"
 
@@ -12,9 +11,24 @@ import (
 // A link lets one person make one account. It survives every attempt that fails and is used up in the same transaction
 // that makes the account, so two attempts at once make one account.
 
+// guard spends an attempt of the address before a password is computed, which is the dear part; done gives it back after
+// a good one.
+func (s *Server) guard(r *http.Request) (done func(), err error) {
+	from := network(r.RemoteAddr)
+	if wait, ok := s.perAddress.take(from, s.now()); !ok {
+		return nil, tooMany(wait)
+	}
+	return func() { s.perAddress.refund(from) }, nil
+}
+
 // join makes an account from a form that has been checked, using a link up, and starts a session. Taken names come back
 // in the form. use is called inside the transaction with the new account.
-func (s *Server) join(ctx context.Context, f *joinForm, admin bool, use func(tx *db.Tx, account int64) error) (token string, err error) {
+func (s *Server) join(r *http.Request, f *joinForm, admin bool, use func(tx *db.Tx, account int64) error) (token string, err error) {
+	ctx := r.Context()
+	done, err := s.guard(r)
+	if err != nil {
+		return "", err
+	}
 	password, err := s.passwords.hash(ctx, f.password)
 	if err != nil {
 		return "", err
@@ -40,6 +54,9 @@ func (s *Server) join(ctx context.Context, f *joinForm, admin bool, use func(tx 
 	if errors.Is(err, db.ErrExists) {
 		f.usernameFault = web.T("error.username_taken")
 		return "", nil
+	}
+	if err == nil {
+		done()
 	}
 	return token, err
 }
@@ -81,7 +98,7 @@ func (s *Server) setupPost(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := readJoinForm(r)
 	if f.ok() {
-		token, err := s.join(r.Context(), &f, true, func(tx *db.Tx, _ int64) error {
+		token, err := s.join(r, &f, true, func(tx *db.Tx, _ int64) error {
 			if n, err := tx.CountAccounts(); err != nil || n != 1 {
 				return errors.Join(err, errSetupGone)
 			}
@@ -145,7 +162,7 @@ func (s *Server) invitePost(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := readJoinForm(r)
 	if f.ok() {
-		token, err := s.join(r.Context(), &f, false, func(tx *db.Tx, account int64) error {
+		token, err := s.join(r, &f, false, func(tx *db.Tx, account int64) error {
 			return gone(tx.UseInvitation(link.ID, account, s.now().UnixMilli()), errLinkGone)
 		})
 		if err != nil {

@@ -46,6 +46,10 @@ func (s *Server) resetPost(w http.ResponseWriter, r *http.Request) error {
 			Password: web.Field{Error: fault}, Error: web.T("error.form")}
 		return s.render(w, r, http.StatusUnprocessableEntity, web.ResetPage(view))
 	}
+	done, err := s.guard(r)
+	if err != nil {
+		return err
+	}
 	stored, err := s.passwords.hash(r.Context(), password)
 	if err != nil {
 		return err
@@ -73,6 +77,7 @@ func (s *Server) resetPost(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	done()
 	s.chat.SignOutUser(a.Username)
 	return s.welcome(w, r, token)
 }

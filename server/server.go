@@ -61,6 +61,9 @@ type Server struct {
 	perAddress *limiter
 	perAccount *limiter
 
+	stopWatch context.CancelFunc
+	watching  sync.WaitGroup
+
 	mu      sync.Mutex
 	baseURL string
 }
@@ -84,6 +87,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.db.Close())
 	}
 	s.handler = s.routes()
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stopWatch = stop
+	s.watching.Go(func() { s.watch(watch) })
 	return s, nil
 }
 
@@ -132,6 +138,8 @@ func (s *Server) Close(ctx context.Context) error {
 
 // release closes what is below the sockets.
 func (s *Server) release() error {
+	s.stopWatch()
+	s.watching.Wait()
 	s.passwords.close()
 	return s.db.Close()
 }
