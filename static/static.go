@@ -14,6 +14,7 @@ import (
 	"embed"
 	"encoding/json"
 	"io"
+	"io/fs"
 	"net/http"
 	"path"
 	"strconv"
@@ -54,32 +55,47 @@ type Manifest struct {
 	Assets    map[string]Asset `json:"assets"`
 }
 
-// load reads the embedded manifest once. An absent or broken one is an empty
-// one: the binary was made without a build of the client.
-var load = sync.OnceValue(func() Manifest {
-	var m Manifest
-	data, err := dist.ReadFile("dist/" + ManifestName)
-	if err != nil || json.Unmarshal(data, &m) != nil {
-		return Manifest{}
+// site is a folder of built files with its manifest.
+type site struct {
+	files    fs.FS
+	manifest Manifest
+}
+
+// open reads the manifest. An absent or broken one is an empty one: the binary
+// was made without a build of the client.
+func open(files fs.FS) site {
+	s := site{files: files}
+	data, err := fs.ReadFile(files, ManifestName)
+	if err != nil || json.Unmarshal(data, &s.manifest) != nil {
+		s.manifest = Manifest{}
 	}
-	return m
+	return s
+}
+
+// load opens what is embedded, once.
+var load = sync.OnceValue(func() site {
+	files, err := fs.Sub(dist, "dist")
+	if err != nil {
+		return site{}
+	}
+	return open(files)
 })
 
 // Ready reports whether this binary contains the chat client.
 func Ready() bool {
-	_, ok := load().Assets[IndexName]
+	_, ok := load().manifest.Assets[IndexName]
 	return ok
 }
 
 // Assets returns the manifest, for those who compare what is served with what
 // was published.
-func Assets() Manifest { return load() }
+func Assets() Manifest { return load().manifest }
 
 // URL returns the address of an asset: URL("app.css") is
 // "/static/app.0123456789abcdef.css". Without a build it is the plain name,
 // which leads nowhere.
 func URL(name string) string {
-	if a, ok := load().Assets[name]; ok {
+	if a, ok := load().manifest.Assets[name]; ok {
 		return Prefix + a.File
 	}
 	return Prefix + name
@@ -87,15 +103,16 @@ func URL(name string) string {
 
 // Handler serves the assets under Prefix. Their names change with their
 // content, so they may be kept for ever.
-func Handler() http.Handler {
-	m := load()
-	byFile := make(map[string]Asset, len(m.Assets))
-	for name, a := range m.Assets {
+func Handler() http.Handler { return load().handler() }
+
+func (s site) handler() http.Handler {
+	byFile := make(map[string]Asset, len(s.manifest.Assets))
+	for name, a := range s.manifest.Assets {
 		if name != IndexName {
 			byFile[a.File] = a
 		}
 	}
-	worker := m.Assets["worker.js"].File
+	worker := s.manifest.Assets["worker.js"].File
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		file := strings.TrimPrefix(r.URL.Path, Prefix)
 		a, ok := byFile[file]
@@ -108,26 +125,28 @@ func Handler() http.Handler {
 		if file == worker {
 			h.Set("Content-Security-Policy", WorkerPolicy)
 		}
-		serve(w, r, a)
+		s.serve(w, r, a)
 	})
 }
 
 // Index serves the document of the chat client. Its name is the same for ever,
 // so a browser asks each time whether it has changed.
-func Index() http.Handler {
-	a, ok := load().Assets[IndexName]
+func Index() http.Handler { return load().index() }
+
+func (s site) index() http.Handler {
+	a, ok := s.manifest.Assets[IndexName]
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-cache")
 		if !ok {
 			http.Error(w, "This kith was built without its chat client. Build it with: go generate ./... && go build", http.StatusServiceUnavailable)
 			return
 		}
-		serve(w, r, a)
+		s.serve(w, r, a)
 	})
 }
 
 // serve answers with the representation that the client takes.
-func serve(w http.ResponseWriter, r *http.Request, a Asset) {
+func (s site) serve(w http.ResponseWriter, r *http.Request, a Asset) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
@@ -148,7 +167,7 @@ func serve(w http.ResponseWriter, r *http.Request, a Asset) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	body, err := representation(a, encoding)
+	body, err := s.representation(a, encoding)
 	if err != nil {
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
@@ -164,15 +183,14 @@ func serve(w http.ResponseWriter, r *http.Request, a Asset) {
 
 // representation returns the bytes of an asset in an encoding. Text is embedded
 // compressed only; the odd client that takes neither form gets it unpacked.
-func representation(a Asset, encoding string) ([]byte, error) {
-	name := "dist/" + a.File
+func (s site) representation(a Asset, encoding string) ([]byte, error) {
 	switch {
 	case a.Brotli == 0:
-		return dist.ReadFile(name)
+		return fs.ReadFile(s.files, a.File)
 	case encoding == "br":
-		return dist.ReadFile(name + ".br")
+		return fs.ReadFile(s.files, a.File+".br")
 	}
-	packed, err := dist.ReadFile(name + ".gz")
+	packed, err := fs.ReadFile(s.files, a.File+".gz")
 	if err != nil || encoding == "gzip" {
 		return packed, err
 	}

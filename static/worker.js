@@ -124,9 +124,10 @@
       if (data instanceof ArrayBuffer) onMessage(new Uint8Array(data));
     };
     socket.onclose = async ({ code, reason }) => {
-      sockets.delete(handle);
       // A refused upgrade does not tell its reason: ask whether we are still signed in.
-      if (!opened && await signedOut()) onClose(4001, 'signed_out');
+      const refused = !opened && await signedOut();
+      if (!sockets.delete(handle)) return; // closed by the engine meanwhile
+      if (refused) onClose(4001, 'signed_out');
       else onClose(code, reason);
     };
     sockets.set(handle, entry);
@@ -141,9 +142,13 @@
     else if (entry.socket.readyState === WebSocket.OPEN) entry.socket.send(data);
   }
 
-  /** socketClose(handle int) */
+  /** socketClose(handle int): from now on nothing is reported of it. */
   function socketClose(handle) {
-    sockets.get(handle)?.socket.close(1000);
+    const socket = sockets.get(handle)?.socket;
+    if (!socket) return;
+    sockets.delete(handle);
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
   }
 
   async function signedOut() {
@@ -161,7 +166,16 @@
     channel.postMessage({ ...message, engine });
   }
 
-  globalThis.kithHost = { storeGet, storeRange, storeCommit, socketOpen, socketSend, socketClose, post };
+  /** What the owner of several browsers may call this one, as far as it tells. */
+  function deviceName() {
+    const agent = navigator.userAgent;
+    const browser = ['Edg', 'OPR', 'Firefox', 'Chrome', 'Safari'].find((name) => agent.includes(name + '/')) ?? 'Browser';
+    const system = ['Android', 'iPhone', 'iPad', 'Windows', 'Mac OS X', 'CrOS', 'Linux'].find((name) => agent.includes(name));
+    const names = { Edg: 'Edge', OPR: 'Opera', 'Mac OS X': 'Mac', CrOS: 'ChromeOS' };
+    return [browser, system].filter(Boolean).map((name) => names[name] ?? name).join(', ');
+  }
+
+  globalThis.kithHost = { storeGet, storeRange, storeCommit, socketOpen, socketSend, socketClose, post, deviceName: deviceName() };
 
   // --- Engine ----------------------------------------------------------------
 
