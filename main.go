@@ -69,10 +69,9 @@ func parse(args []string, stderr io.Writer) (o options, rest []string, err error
 	f.BoolVar(&o.admin, "admin", false, "the new account is an administrator")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.VisitAll(func(g *flag.Flag) {
-		if v, ok := os.LookupEnv("KITH_" + strings.ToUpper(strings.ReplaceAll(g.Name, "-", "_"))); ok && err == nil {
-			if e := f.Set(g.Name, v); e != nil {
-				err = server.Usage("KITH_… for -%s: %v", g.Name, e)
-			}
+		twin := "KITH_" + strings.ToUpper(strings.ReplaceAll(g.Name, "-", "_"))
+		if v, ok := os.LookupEnv(twin); ok && err == nil && f.Set(g.Name, v) != nil {
+			err = server.Usage("%s=%q is not a value for -%s", twin, v, g.Name)
 		}
 	})
 	for err == nil && len(args) > 0 {
