@@ -83,3 +83,44 @@ func (v *view) receiveSelfRemove(m *Message) (*StagedProposal, error) {
 	}
 	return v.receiveProposal(ac)
 }
+
+// ProposeExternal makes a proposal of a party outside of the group, which is the entry with the given index of the
+// external_senders extension of c. The members and the hub process it like any other proposal.
+//
+// RFC 9420, Section 12.1.8
+func ProposeExternal(c *GroupContext, index uint32, key *SignatureKey, p Proposal, aad []byte) (*Message, error) {
+	if !p.Type.allowedExternally() || !p.complete() {
+		return nil, errors.New("mls: proposal type is not for external senders")
+	}
+	return signOutside(c, Sender{Type: SenderExternal, External: index}, key, p, aad)
+}
+
+// ProposeJoin makes a proposal of a client to add itself with a KeyPackage of its own.
+//
+// RFC 9420, Section 12.1.8
+func ProposeJoin(c *GroupContext, key *SignatureKey, kp *KeyPackage, aad []byte) (*Message, error) {
+	return signOutside(c, Sender{Type: SenderNewMemberProposal}, key, AddProposal(kp), aad)
+}
+
+func signOutside(c *GroupContext, sender Sender, key *SignatureKey, p Proposal, aad []byte) (*Message, error) {
+	f, err := newFraming(c)
+	if err != nil {
+		return nil, err
+	}
+	ac, err := f.signContent(key, WireFormatPublicMessage, framedContent{
+		groupID:           c.GroupID,
+		epoch:             c.Epoch,
+		sender:            sender,
+		authenticatedData: aad,
+		contentType:       ContentTypeProposal,
+		proposal:          &p,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m, err := f.protectPublic(nil, ac)
+	if err != nil {
+		return nil, err
+	}
+	return &Message{WireFormat: WireFormatPublicMessage, Public: m}, nil
+}

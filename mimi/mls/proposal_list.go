@@ -61,8 +61,8 @@ func newProposalList(all []StagedProposal) (*proposalList, error) {
 	for _, p := range all {
 		t := p.Proposal.Type
 		bin, ok := bins[t]
-		if !ok {
-			return nil, errors.New("mls: unknown proposal type")
+		if !ok || !p.Proposal.complete() {
+			return nil, errors.New("mls: unknown or incomplete proposal")
 		}
 		*bin = append(*bin, p)
 		if !t.isDefault() && !slices.Contains(l.nonDefault, t) {
@@ -70,6 +70,26 @@ func newProposalList(all []StagedProposal) (*proposalList, error) {
 		}
 	}
 	return l, nil
+}
+
+// complete reports whether the field of the proposal's type is set. What was decoded always is; what an application
+// made may not be.
+func (p *Proposal) complete() bool {
+	switch p.Type {
+	case ProposalAdd:
+		return p.Add != nil
+	case ProposalUpdate:
+		return p.Update != nil
+	case ProposalPSK:
+		return p.PSK != nil
+	case ProposalReInit:
+		return p.ReInit != nil
+	case ProposalAppDataUpdate:
+		return p.AppDataUpdate != nil
+	case ProposalAppEphemeral:
+		return p.AppEphemeral != nil
+	}
+	return true
 }
 
 // pathRequired tells whether the commit must have an UpdatePath.

@@ -287,6 +287,9 @@ func (v *view) receiveProposal(ac *authenticatedContent) (*StagedProposal, error
 // RFC 9420, Section 12.1
 func (v *view) checkProposal(p *Proposal, wire WireFormat, sender Sender) error {
 	s, cfg := v.state, &v.cfg
+	if !p.complete() {
+		return errors.New("mls: incomplete proposal")
+	}
 	rules, err := newGroupRules(s.suite, s.context.GroupID, s.context.Extensions)
 	if err != nil {
 		return err
