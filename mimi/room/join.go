@@ -85,5 +85,12 @@ func JoinRoom(cfg mls.Config, c *mls.Client, room mimi.RoomID, info *wire.GroupI
 	if old, ok := v.Client(id.client); ok {
 		proposals = append(proposals, mls.RemoveProposal(old.Leaf))
 	}
-	return mls.JoinExternal(cfg, c, info.GroupInfo, tree, proposals, EmptyAAD())
+	// draft-ietf-mls-extensions, Section 6.3: pending SelfRemoves survive, and are for the joiner to commit
+	var leaving []*mls.Message
+	for _, p := range info.PendingProposals {
+		if p.Proposal.Public != nil && p.Proposal.Public.Proposal().Type == mls.ProposalSelfRemove {
+			leaving = append(leaving, p.Proposal.Message)
+		}
+	}
+	return mls.JoinExternalWith(cfg, c, info.GroupInfo, tree, proposals, leaving, EmptyAAD())
 }

@@ -54,7 +54,7 @@ func (a *Application) UpdateComponent(id mls.ComponentID, old []byte, updates []
 //
 // RFC 9420, Section 5.3.1
 func (a *Application) ValidateCredential(c mls.Credential, key mls.SignaturePublicKey, old *mls.Credential) error {
-	cert, err := certificate(c)
+	cert, err := identity.FromCredential(c)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (a *Application) ValidateCredential(c mls.Credential, key mls.SignaturePubl
 		return errors.New("room: certificate is for another key")
 	}
 	if old != nil {
-		before, err := certificate(*old)
+		before, err := identity.FromCredential(*old)
 		if err != nil {
 			return err
 		}
@@ -75,14 +75,6 @@ func (a *Application) ValidateCredential(c mls.Credential, key mls.SignaturePubl
 		return errors.New("room: no identity root for this provider")
 	}
 	return root.Issued(cert)
-}
-
-// certificate parses the only certificate of an x509 credential; the root is not part of it.
-func certificate(c mls.Credential) (*identity.Certificate, error) {
-	if c.Type != mls.CredentialX509 || len(c.Certificates) != 1 {
-		return nil, errors.New("room: credential is not a single certificate")
-	}
-	return identity.Parse(c.Certificates[0])
 }
 
 // who is what a credential says about its holder: a client with its user, or a hub.
@@ -114,7 +106,7 @@ func (w who) name() string {
 func identify(c mls.Credential) (who, error) {
 	switch c.Type {
 	case mls.CredentialX509:
-		cert, err := certificate(c)
+		cert, err := identity.FromCredential(c)
 		if err != nil {
 			return who{}, err
 		}
