@@ -98,9 +98,8 @@ func encodeValue(v cryptobyte.MarshalingValue) ([]byte, error) {
 func (h *Hub) checkFounders(by mimi.ClientID) *policy.Refusal {
 	state := h.view.state
 	creator := h.view.members[0].User
-	hub := h.view.Hub().String()
-	if !state.IsListed(hub) || state.RoleOf(hub).MayBeActive() || state.IsBanned(hub) {
-		return refusal("PL-5", "hub is not listed as policy enforcer")
+	if r := h.view.checkHub(); r != nil {
+		return r
 	}
 	users := h.view.Users()
 	if len(users)+1 != len(state.Participants) {

@@ -73,7 +73,7 @@ func (h *Hub) commit(now uint64, from mimi.ClientID, req *wire.UpdateRequest) (*
 	}
 	for _, check := range []func() *policy.Refusal{
 		func() *policy.Refusal { return h.checkCommitter(now, from, staged, after) },
-		func() *policy.Refusal { return h.checkDirectory(after) },
+		after.checkHub,
 		func() *policy.Refusal { return checkWelcome(staged, req.Welcome) },
 		func() *policy.Refusal { return checkTree(staged, &req.RatchetTreeOption) },
 	} {
@@ -116,7 +116,7 @@ func (h *Hub) checkCommitter(now uint64, from mimi.ClientID, s *mls.StagedCommit
 		return refusal("UP-6", "committer is being removed")
 	}
 	// draft-ietf-mimi-protocol-06, Section 7.1: an accepted change of role counts before it is committed
-	if s.Sender().Type == mls.SenderMember && h.now.RoleOf(name) != h.view.state.RoleOf(name) {
+	if s.Sender().Type == mls.SenderMember && !sameRole(h.now.RoleOf(name), h.view.state.RoleOf(name)) {
 		for _, p := range s.Proposals() {
 			if p.Ref == nil {
 				return refusal("UP-8", "role of the committer is changing")
@@ -126,13 +126,14 @@ func (h *Hub) checkCommitter(now uint64, from mimi.ClientID, s *mls.StagedCommit
 	return nil
 }
 
-// checkDirectory keeps what only the hub can keep: its own place in the room.
-func (h *Hub) checkDirectory(after *View) *policy.Refusal {
-	hub := after.Hub().String()
-	if !after.state.IsListed(hub) || after.state.RoleOf(hub).MayBeActive() || after.state.IsBanned(hub) {
-		return refusal("PL-5", "hub is not listed as policy enforcer")
+// sameRole tells whether two roles are the same and allow the same.
+func sameRole(a, b *policy.Role) bool {
+	if a == b || a == nil || b == nil {
+		return a == b
 	}
-	return nil
+	x, errX := policy.Roles{*a}.Bytes()
+	y, errY := policy.Roles{*b}.Bytes()
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // checkPending: a member's commit covers every pending proposal that is still valid. An external commit can only

@@ -347,6 +347,21 @@ func TestUP8PendingRoleCounts(t *testing.T) {
 	}
 }
 
+func TestUP8PendingProposalsOfOthersDoNotBlock(t *testing.T) {
+	w, alice, bob, _, carol := trio(t)
+	w.accept(bob, bob.leave())
+	w.accept(alice, alice.commit(proposals(t)(room.Rename(alice.view, "Without Bob"))...))
+	if w.hub.IsParticipant(bob.user) || w.hub.View().Name() != "Without Bob" {
+		t.Error("commit has not done both")
+	}
+	// but one whose own role is about to change only commits what is pending
+	w.accept(alice, alice.commit(proposals(t)(room.ChangeRole(alice.view, carol.user, policy.RoleAdmin))...))
+	demote := proposals(t)(room.ChangeRole(carol.view, alice.user, policy.RoleMember))
+	w.accept(carol, carol.propose(carol.proposal(demote[0])))
+	w.refuse("UP-8", alice, alice.commit(proposals(t)(room.Rename(alice.view, "Mine"))...))
+	w.accept(alice, alice.commit())
+}
+
 func TestUP9UP10GroupInfo(t *testing.T) {
 	w, alice, bob, _, _ := trio(t)
 	other := bob.bundle()

@@ -73,9 +73,8 @@ func JoinRoom(cfg mls.Config, c *mls.Client, room mimi.RoomID, info *wire.GroupI
 	if err != nil {
 		return nil, nil, err
 	}
-	// draft-ietf-mimi-protocol-06, Section 7.6: the group is that of the room asked for
-	if v.Room() != room {
-		return nil, nil, errors.New("room: GroupInfo of another room")
+	if r := v.Check(room); r != nil {
+		return nil, nil, errors.New("room: " + r.String())
 	}
 	id, err := identify(c.Credential)
 	if err != nil {

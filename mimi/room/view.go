@@ -276,6 +276,31 @@ func (v *View) Direct() (a, b mimi.UserID, ok bool) {
 	return users[0].ID, users[1].ID, true
 }
 
+// Check judges a room that one is about to enter, by Welcome or external commit: it is the one it is said to be,
+// and in a state that it can have come to.
+//
+// draft-ietf-mimi-protocol-06, Section 7.6
+func (v *View) Check(room mimi.RoomID) *policy.Refusal {
+	if v.room != room {
+		return &policy.Refusal{Rule: "ID-6", Reason: "metadata names another room"}
+	}
+	if r := v.checkHub(); r != nil {
+		return r
+	}
+	return v.state.Validate()
+}
+
+// checkHub: the hub is listed, with a role that has no clients, so that its proposals are authorised.
+//
+// draft-ietf-mimi-room-policy-03, Section 3
+func (v *View) checkHub() *policy.Refusal {
+	hub := v.Hub().String()
+	if !v.state.IsListed(hub) || v.state.RoleOf(hub).MayBeActive() || v.state.IsBanned(hub) {
+		return &policy.Refusal{Rule: "PL-5", Reason: "hub is not listed as policy enforcer"}
+	}
+	return nil
+}
+
 // CheckAAD judges the authenticated data of a message of this epoch, application message or handshake.
 //
 // draft-ietf-mls-extensions, Section 4.9
