@@ -196,6 +196,12 @@ func (w *world) queries(r *rand.Rand) []body {
 			{StableURI: bob},
 		}},
 		&wire.IdentifierResponse{ResponseCode: wire.QueryNotFound, IDResponseExtensions: ext},
+		&wire.ConsentEntry{ConsentOperation: wire.ConsentRequest, RequesterURI: alice, TargetURI: bob, RoomID: room},
+		&wire.ConsentEntry{ConsentOperation: wire.ConsentGrant, RequesterURI: alice, TargetURI: bob,
+			ClientKeyPackages: []*mls.KeyPackage{w.keyPackage, w.keyPackage}, ConsentExtensions: ext},
+		&wire.AbuseReport{AllegedAbuserURI: bob, Note: text(r)},
+		&wire.AbuseReport{ReportingUser: alice, AllegedAbuserURI: bob, AbuseExtensions: ext, Messages: []wire.AbusiveMessage{
+			{MessageContent: random(r, 40), Frank: wire.Frank{FrankingSignatureSuite: 1}, AcceptedTimestamp: r.Uint64()}}},
 	}
 }
 
@@ -222,6 +228,10 @@ func reparse(like any, data []byte) (body, error) {
 		return wire.UnmarshalGroupInfoResponse(data)
 	case *wire.GroupInfoRatchetTree:
 		return wire.UnmarshalGroupInfoRatchetTree(data)
+	case *wire.ConsentEntry:
+		return wire.UnmarshalConsentEntry(data)
+	case *wire.AbuseReport:
+		return wire.UnmarshalAbuseReport(data)
 	case *wire.IdentifierRequest:
 		return wire.UnmarshalIdentifierRequest(data)
 	case *wire.IdentifierResponse:
