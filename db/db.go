@@ -101,6 +101,7 @@ func (db *DB) open(ctx context.Context, dir, path string, o Options) (err error)
 	n := max(4, 2*runtime.NumCPU())
 	db.reads.SetMaxOpenConns(n)
 	db.reads.SetMaxIdleConns(n)
+	db.reads.SetConnMaxIdleTime(time.Minute) // each keeps a cache: a quiet server gives the memory back
 	return wrap(db.reads.PingContext(ctx))
 }
 

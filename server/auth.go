@@ -160,16 +160,23 @@ func (s *Server) signIn(r *http.Request, username, password string) (token strin
 	return token, web.Text{}, err
 }
 
-// attempt spends a token of the address and of the account; done gives them back after a good attempt. Without a token
+// attempt spends a token of the address, of the account from this address, and of the account from anywhere, which holds
+// more: one stranger who guesses does not lock the owner out. done gives them back after a good attempt. Without a token
 // done is nil and wait says for how long.
 func (s *Server) attempt(r *http.Request, username string) (done func(), wait time.Duration) {
 	now, from := s.now(), network(r.RemoteAddr)
-	wait, ok := s.perAddress.take(from, now)
-	if !ok {
-		return nil, wait
+	spent := []struct {
+		limit *limiter
+		key   string
+	}{{s.perAddress, from}, {s.perPair, username + "\x00" + from}, {s.perAccount, username}}
+	for _, t := range spent {
+		if wait, ok := t.limit.take(t.key, now); !ok {
+			return nil, wait
+		}
 	}
-	if wait, ok = s.perAccount.take(username, now); !ok {
-		return nil, wait
-	}
-	return func() { s.perAddress.refund(from); s.perAccount.refund(username) }, 0
+	return func() {
+		for _, t := range spent {
+			t.limit.refund(t.key)
+		}
+	}, 0
 }

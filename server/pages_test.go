@@ -471,6 +471,11 @@ func TestWrongPasswordsAreLimited(t *testing.T) {
 	if p = right(); p.StatusCode != http.StatusSeeOther {
 		t.Errorf("after 30 s: %s", p.Status)
 	}
+	// The owner at another address is not locked out by a stranger who guesses.
+	wrong()
+	if elsewhere := s.signInFrom("192.0.2.9:1"); elsewhere != http.StatusSeeOther {
+		t.Errorf("from another address: %d", elsewhere)
+	}
 	// Good ones cost nothing.
 	for range 40 {
 		if p = s.visitor().post("/signin", "username", "alice", "password", goodPassword); p.StatusCode == http.StatusTooManyRequests {
@@ -487,6 +492,37 @@ func TestWrongPasswordsAreLimited(t *testing.T) {
 	}
 	if limited != 10 {
 		t.Errorf("%d of 40 attempts from one address were refused", limited)
+	}
+}
+
+// signInFrom signs Alice in from an address.
+func (s *site) signInFrom(remote string) int {
+	form := url.Values{"username": {"alice"}, "password": {goodPassword}}
+	r := httptest.NewRequest(http.MethodPost, "/signin", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.RemoteAddr = remote
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	return w.Code
+}
+
+func TestAccountIsBoundedFromEverywhere(t *testing.T) {
+	s := newSite(t)
+	s.withAdmin()
+	refused := 0
+	for i := range 100 {
+		form := url.Values{"username": {"alice"}, "password": {"wrong password"}}
+		r := httptest.NewRequest(http.MethodPost, "/signin", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", i)
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		if w.Code == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if refused != 40 {
+		t.Errorf("%d of 100 guesses from 100 addresses were refused", refused)
 	}
 }
 

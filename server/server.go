@@ -58,7 +58,9 @@ type Server struct {
 	handler   http.Handler
 	state     atomic.Value // string
 
+	// Attempts to sign in, see attempt.
 	perAddress *limiter
+	perPair    *limiter
 	perAccount *limiter
 
 	stopWatch context.CancelFunc
@@ -75,9 +77,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, now: cfg.Now, metrics: newMetrics(cfg.Now()),
-		// Ten wrong passwords at once and then one in 30 s for an account; three times that for an address, where a
-		// whole family may live.
-		perAddress: newLimiter(30, 10*time.Second), perAccount: newLimiter(10, 30*time.Second)}
+		// Ten wrong passwords at once and then one in 30 s for an account from one address; three times that for the
+		// address, where a whole family may live; and a bound for an account that many addresses guess at.
+		perAddress: newLimiter(30, 10*time.Second), perPair: newLimiter(10, 30*time.Second), perAccount: newLimiter(60, 20*time.Second)}
 	s.state.Store(stateReady)
 	s.db, err = db.Open(ctx, cfg.Data, db.Options{Now: cfg.Now, Logger: cfg.Log, Exclusive: true, MaxPages: cfg.MaxPages})
 	if err != nil {
