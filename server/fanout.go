@@ -309,8 +309,9 @@ func (s *socket) write() {
 		var from int64
 		frames, events, behind, from = s.outgoing.take(frames[:0])
 		if behind {
-			var err error
-			if frames, events, err = s.catchUp(frames, from); err != nil {
+			err := error(opInternal) // should it panic
+			s.apart(func() { frames, events, err = s.catchUp(frames, from) })
+			if err != nil {
 				if s.context.Err() == nil {
 					s.m.Log.Error("reading the backlog of a device", "error", err.Error())
 					s.end(websocket.StatusInternalError, api.CodeInternal)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,7 +90,8 @@ type socket struct {
 	outgoing
 }
 
-// ServeSocket turns a request of a signed-in browser into a socket and serves it until it ends.
+// ServeSocket implements chat: it turns a request of a signed-in browser into a socket. It returns at once: the socket's
+// own goroutines keep less memory than those of the HTTP server, with the request and all handlers on their stack.
 func (m *messenger) ServeSocket(w http.ResponseWriter, r *http.Request, who principal) {
 	user, err := mimi.NewUserID(m.domain, who.Account.Username)
 	if err != nil {
@@ -112,14 +114,42 @@ func (m *messenger) ServeSocket(w http.ResponseWriter, r *http.Request, who prin
 		conn.Close(websocket.StatusGoingAway, api.ReasonStopping)
 		return
 	}
-	defer m.remove(s)
-	s.serve()
+	go func() {
+		defer m.remove(s)
+		defer s.recovered()
+		s.serve()
+	}()
+}
+
+// recovered ends only this socket when a bug of ours panics, as the HTTP server does it for a request.
+func (s *socket) recovered() {
+	if recover() != nil {
+		// The value of the panic may hold what a person wrote; the stack says where it was.
+		s.m.Log.Error("panic while serving a browser", "stack", string(debug.Stack()))
+		s.cancel()
+		s.conn.CloseNow()
+	}
+}
+
+// apart runs fn on a goroutine of its own and waits for it. What needs a deep stack for a moment must not leave a large
+// one to a goroutine that lives as long as its socket.
+func (s *socket) apart(fn func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer s.recovered()
+		fn()
+	}()
+	<-done
 }
 
 // serve is the life of a socket.
 func (s *socket) serve() {
 	var writer sync.WaitGroup
-	writer.Go(s.write)
+	writer.Go(func() {
+		defer s.recovered()
+		s.write()
+	})
 	defer func() {
 		s.m.fanout.unregister(s)
 		s.storeAck(true)
@@ -128,7 +158,8 @@ func (s *socket) serve() {
 		s.conn.CloseNow()
 		writer.Wait()
 	}()
-	if err := s.greet(); err != nil {
+	var err error
+	if s.apart(func() { err = s.greet() }); err != nil {
 		s.m.Log.Error("greeting a browser", "error", err.Error())
 		return
 	}
@@ -259,7 +290,9 @@ func (s *socket) request(r *api.Request) {
 		s.submit(r)
 		return
 	}
-	body, err := s.dispatch(r)
+	var body []byte
+	err := error(opInternal) // should it panic
+	s.apart(func() { body, err = s.dispatch(r) })
 	if err != nil {
 		s.refuse(r, err)
 		return
