@@ -68,9 +68,13 @@ func (tx *Tx) SetPassword(id int64, password string) error {
 	return tx.touchOne(`UPDATE account SET password = ?, disabled_at = NULL WHERE id = ?`, password, id)
 }
 
-// DisableAccount keeps the account from signing in and ends its sessions.
+// DisableAccount keeps the account from signing in and ends its sessions and its links to a new password. A link made
+// later, on purpose, enables it again.
 func (tx *Tx) DisableAccount(id, now int64) error {
 	if err := tx.touchOne(`UPDATE account SET disabled_at = ? WHERE id = ?`, now, id); err != nil {
+		return err
+	}
+	if _, err := tx.exec(`UPDATE setup_token SET used_at = ? WHERE account = ? AND used_at IS NULL`, now, id); err != nil {
 		return err
 	}
 	return tx.DeleteSessionsOf(id)

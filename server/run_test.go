@@ -231,8 +231,15 @@ func TestUserCommands(t *testing.T) {
 	if out, err := run("list"); err != nil || out != "alice\tadmin\tAlice\nbob\tmember\tbob\n" {
 		t.Errorf("list: %q, %v", out, err)
 	}
+	old, err := run("reset-link", "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := run("disable", "bob"); err != nil || bob.signedIn() {
 		t.Errorf("disable: %v", err)
+	}
+	if p := bob.post(strings.TrimSpace(old[strings.Index(old, "/reset/"):]), "password", goodPassword); p.StatusCode != http.StatusGone {
+		t.Errorf("a link from before enables the account again: %s", p.Status)
 	}
 	if p := bob.post("/signin", "username", "bob", "password", goodPassword); !strings.Contains(p.Text(), "disabled") {
 		t.Errorf("sign-in when disabled: %s", p.Status)
