@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	encoding_asn1 "encoding/asn1"
 	"errors"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -95,22 +96,33 @@ func (c *certificate) readTBS(s cryptobyte.String) error {
 }
 
 func readVersionAndSerial(s *cryptobyte.String) error {
-	var (
-		version cryptobyte.String
-		number  int
-		serial  []byte
-	)
+	var version cryptobyte.String
 	if !s.ReadASN1(&version, asn1.Tag(0).ContextSpecific().Constructed()) {
 		return errVersion
 	}
-	if !version.ReadASN1Integer(&number) || !version.Empty() || number != 2 {
+	number, ok := readInteger(&version)
+	if !ok || !version.Empty() || !bytes.Equal(number, []byte{2}) {
 		return errVersion
 	}
-	// RFC 5280, Section 4.1.2.2. Reading into octets refuses negative numbers and superfluous zeros.
-	if !s.ReadASN1Integer(&serial) || len(serial) > 20 || len(bytes.Trim(serial, "\x00")) == 0 {
+	// RFC 5280, Section 4.1.2.2
+	serial, ok := readInteger(s)
+	if !ok || len(serial) > 20 || len(bytes.Trim(serial, "\x00")) == 0 {
 		return errSerial
 	}
 	return nil
+}
+
+// readInteger reads a number that is not negative, in DER's one form of it: no superfluous zeros. (cryptobyte's
+// ReadASN1Integer would do, but links math/big and reflection into the wasm.)
+func readInteger(s *cryptobyte.String) ([]byte, bool) {
+	var value cryptobyte.String
+	if !s.ReadASN1(&value, asn1.INTEGER) || len(value) == 0 || value[0]&0x80 != 0 {
+		return nil, false
+	}
+	if len(value) > 1 && value[0] == 0 && value[1]&0x80 == 0 {
+		return nil, false
+	}
+	return value, true
 }
 
 // readAlgorithm reads the algorithm identifier of Ed25519, which has no parameters.
@@ -222,8 +234,28 @@ func readTime(s *cryptobyte.String) (time.Time, error) {
 	default:
 		return time.Time{}, errTime
 	}
-	t, err := time.Parse("20060102150405Z", digits)
-	if err != nil || t.Format("20060102150405Z") != digits {
+	return parseTime(digits)
+}
+
+// parseTime reads YYYYMMDDHHMMSSZ. A date that does not exist would be carried over and is refused.
+func parseTime(digits string) (time.Time, error) {
+	rest, ok := strings.CutSuffix(digits, "Z")
+	var field [6]int // year, month, day, hour, minute, second
+	for i := range field {
+		width := 2
+		if i == 0 {
+			width = 4
+		}
+		for _, c := range []byte(rest[:width]) {
+			ok = ok && c >= '0' && c <= '9'
+			field[i] = field[i]*10 + int(c-'0')
+		}
+		rest = rest[width:]
+	}
+	t := time.Date(field[0], time.Month(field[1]), field[2], field[3], field[4], field[5], 0, time.UTC)
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	if !ok || [6]int{year, int(month), day, hour, minute, second} != field {
 		return time.Time{}, errTime
 	}
 	return t, nil

@@ -193,7 +193,12 @@ func (c *certificate) readBasicConstraints(s cryptobyte.String) bool {
 	if constraints.Empty() {
 		return true
 	}
-	return constraints.ReadASN1Integer(&c.pathLen) && c.pathLen >= 0 && constraints.Empty()
+	length, ok := readInteger(&constraints)
+	if !ok || len(length) > 1 || !constraints.Empty() {
+		return false
+	}
+	c.pathLen = int(length[0])
+	return true
 }
 
 // readAltNames reads a subjectAltName; it may hold DNS names and URIs.
