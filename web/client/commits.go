@@ -1,0 +1,501 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"kith/mimi"
+	"kith/mimi/identity"
+	"kith/mimi/mls"
+	rooms "kith/mimi/room"
+	"kith/mimi/wire"
+	"kith/web/api"
+)
+
+// maxTries bounds how often a change is staged anew after lost races.
+const maxTries = 40
+
+// opTimeout is how long an operation waits for its change. The change itself goes on.
+const opTimeout = 30 * time.Second
+
+// request makes c the room's change, as soon as no other is on its way, and waits until it is over.
+func (e *engine) request(ctx context.Context, r *room, c change) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	var p *pendingChange
+	for p == nil {
+		if err := e.wait(ctx, func() bool { return r.change == nil }); err != nil {
+			return err
+		}
+		err := e.do(ctx, func() error {
+			switch {
+			case e.link == nil:
+				return errOffline
+			case r.rec.removed:
+				return fail(CodeNotAllowed, "not in the room")
+			case r.change != nil:
+				return nil // somebody else was faster
+			}
+			p = &pendingChange{change: c}
+			r.change = p
+			b := new(batch)
+			b.put(r.key(keyChange), p.bytes())
+			e.startChange(r)
+			return e.commit(b)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return e.await(ctx, p)
+}
+
+// await waits for the end of a change.
+func (e *engine) await(ctx context.Context, p *pendingChange) error {
+	if err := e.wait(ctx, func() bool { return p.over }); err != nil {
+		return err
+	}
+	return p.err
+}
+
+// startChange drives the room's change to its end.
+func (e *engine) startChange(r *room) {
+	if r.changing || r.change == nil {
+		return
+	}
+	r.changing = true
+	e.spawn(func(ctx context.Context) { e.runChange(ctx, r) })
+}
+
+// step is what a flow may know of a change: a copy made on the loop.
+type step struct {
+	p       *pendingChange // to be compared only
+	link    *link
+	kind    string
+	users   []string
+	request []byte
+	hash    string
+}
+
+// runChange goes through the steps of a change, and through them again after a lost race or connection.
+func (e *engine) runChange(ctx context.Context, r *room) {
+	for {
+		s, err := e.takeStep(ctx, r)
+		if err != nil || s.p == nil {
+			return
+		}
+		switch {
+		case s.link == nil: // lost again meanwhile
+		case s.kind == changeInvite:
+			err = e.invite(ctx, r, s)
+		case len(s.request) > 0:
+			err = e.deliver(ctx, r, s)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// takeStep waits until the change can make a step, and stages it if it is not staged. At the end there is no p.
+func (e *engine) takeStep(ctx context.Context, r *room) (s step, err error) {
+	err = e.wait(ctx, func() bool { return r.change == nil || e.ready() && r.usable() })
+	if err != nil {
+		return s, err
+	}
+	err = e.do(ctx, func() error {
+		if p := r.change; p != nil && len(p.request) == 0 && p.change.kind != changeInvite && r.usable() {
+			if err := e.stage(r, p); err != nil {
+				return err
+			}
+		}
+		p := r.change
+		if p == nil {
+			r.changing = false
+			return nil
+		}
+		s = step{p, e.link, p.change.kind, slices.Clone(p.change.users), p.request, p.hash}
+		return nil
+	})
+	return s, err
+}
+
+// stage makes the commit of a change upon the present epoch, and stores it before anybody hears of it.
+func (e *engine) stage(r *room, p *pendingChange) error {
+	b := new(batch)
+	if err := e.stageInto(b, r, p); err != nil {
+		e.resolve(b, r, p, err)
+	}
+	return e.commit(b)
+}
+
+func (e *engine) stageInto(b *batch, r *room, p *pendingChange) error {
+	g, err := e.groupOf(r)
+	if err != nil {
+		return err
+	}
+	if g == nil {
+		return fail(CodeNotAllowed, "not in the room")
+	}
+	if p.tries++; p.tries > maxTries {
+		return fail(CodeConflict, "the room changes too fast")
+	}
+	v, err := viewOf(g)
+	if err != nil {
+		return err
+	}
+	proposals, err := e.proposals(r, v, p.change)
+	if err != nil {
+		return err
+	}
+	renew := p.change.kind == changeRenew && e.outdated(g)
+	if len(proposals) == 0 && !renew {
+		e.resolve(b, r, p, nil) // somebody has done it
+		return nil
+	}
+	if g.HasPending() {
+		g.DiscardPending()
+	}
+	bundle, err := g.Commit(mls.CommitOptions{Proposals: proposals, ForcePath: renew, AAD: rooms.EmptyAAD()})
+	if err != nil {
+		return err
+	}
+	req, err := wire.NewCommitRequest(bundle)
+	if err != nil {
+		return err
+	}
+	if p.request, err = req.Bytes(); err != nil {
+		return err
+	}
+	p.hash = hashOf(req.ProposalOrCommit.Raw)
+	b.put(r.key(keyChange), p.bytes())
+	r.saveGroup(b)
+	return nil
+}
+
+// outdated reports whether our leaf does not have our present certificate.
+func (e *engine) outdated(g *mls.Group) bool {
+	for _, m := range g.Members() {
+		if m.Index == g.OwnLeaf() {
+			return !m.Leaf.Credential.Equal(e.credential())
+		}
+	}
+	return false
+}
+
+// proposals are what is still missing for a change to be true.
+func (e *engine) proposals(r *room, v *rooms.View, c change) ([]mls.Proposal, error) {
+	var all []mls.Proposal
+	switch c.kind {
+	case changeRename:
+		if v.Name() == c.name {
+			return nil, nil
+		}
+		return rooms.Rename(v, c.name)
+	case changeRemove:
+		for _, u := range parseUsers(c.users) {
+			if !v.IsParticipant(u) {
+				continue
+			}
+			list, err := rooms.RemoveUser(v, u)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, list...)
+		}
+	case changeAdd:
+		packages := e.usefulPackages(v, c.packages)
+		for _, u := range parseUsers(c.users) {
+			if v.IsParticipant(u) && len(packages[u]) == 0 {
+				continue
+			}
+			list, err := rooms.AddUser(v, u, packages[u])
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, list...)
+		}
+	}
+	return all, nil
+}
+
+// usefulPackages sorts KeyPackages by user and leaves out devices that are in the room already.
+func (e *engine) usefulPackages(v *rooms.View, list [][]byte) map[mimi.UserID][]*mls.KeyPackage {
+	member := map[mimi.ClientID]bool{}
+	for _, m := range v.Members() {
+		member[m.Client] = true
+	}
+	out := map[mimi.UserID][]*mls.KeyPackage{}
+	for _, data := range list {
+		kp, err := mls.UnmarshalKeyPackage(data)
+		if err != nil || kp.Verify(e.now()) != nil {
+			continue
+		}
+		cert, err := identity.FromCredential(kp.LeafNode.Credential)
+		if err != nil || member[cert.Client] {
+			continue
+		}
+		member[cert.Client] = true
+		out[cert.User] = append(out[cert.User], kp)
+	}
+	return out
+}
+
+func parseUsers(list []string) []mimi.UserID {
+	var out []mimi.UserID
+	for _, s := range list {
+		if u, err := mimi.ParseUserID(s); err == nil {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// deliver sends the request, and acts on the answer. A commit is merged only when it comes back in the stream.
+func (e *engine) deliver(ctx context.Context, r *room, s step) error {
+	op, l := api.OpUpdate, s.link
+	if s.kind == changeCreate {
+		op = api.OpCreateRoom
+	}
+	body, err := l.call(ctx, op, r.id.String(), s.request)
+	var status *statusError
+	if errors.As(err, &status) && status.temporary() {
+		sleep(ctx, backoff(1))
+		return ctx.Err()
+	}
+	if op == api.OpCreateRoom && err == nil {
+		return e.onCreateAnswer(ctx, l, r, s.p, body)
+	}
+	var epoch uint64
+	err = e.do(ctx, func() (err2 error) {
+		epoch, err2 = e.onAnswer(r, s.p, s.hash, body, err)
+		return err2
+	})
+	if err != nil {
+		return err
+	}
+	if epoch > 0 {
+		e.drained(ctx, l, r, epoch)
+		sleep(ctx, jitter(retryPause))
+		return nil
+	}
+	return e.wait(ctx, func() bool { return r.change != s.p || s.p.hash != s.hash || e.link != l || !r.usable() })
+}
+
+// onAnswer handles the hub's answer to a commit; it returns the epoch to wait for after a lost race.
+func (e *engine) onAnswer(r *room, p *pendingChange, hash string, body []byte, err error) (uint64, error) {
+	if r.change != p || p.hash != hash {
+		return 0, nil // the stream was faster
+	}
+	b := new(batch)
+	if err != nil {
+		var refusal *statusError
+		var own *Error
+		if errors.As(err, &refusal) || errors.As(err, &own) {
+			e.abandon(b, r, p, err)
+		}
+		return 0, e.commit(b) // without an answer the same octets go out again
+	}
+	resp, err := wire.UnmarshalUpdateRoomResponse(body)
+	if err != nil {
+		e.abandon(b, r, p, err)
+		return 0, e.commit(b)
+	}
+	switch resp.ResponseCode {
+	case wire.UpdateSuccess:
+		return 0, nil
+	case wire.UpdateWrongEpoch:
+		e.restage(b, r, true)
+		return resp.CurrentEpoch, e.commit(b)
+	}
+	e.abandon(b, r, p, fail(CodeNotAllowed, "refused by the hub"))
+	return 0, e.commit(b)
+}
+
+// abandon gives a change up.
+func (e *engine) abandon(b *batch, r *room, p *pendingChange, err error) {
+	if g, _ := e.groupOf(r); g != nil && g.HasPending() {
+		g.DiscardPending()
+		r.saveGroup(b)
+	}
+	e.resolve(b, r, p, err)
+}
+
+// restage forgets the staged commit, but not what it was for. save is false where the group is of no use anyway.
+func (e *engine) restage(b *batch, r *room, save bool) {
+	p := r.change
+	if p.change.kind == changeCreate || len(p.request) == 0 {
+		return
+	}
+	if save && r.group != nil && r.group.HasPending() {
+		r.group.DiscardPending()
+		r.saveGroup(b)
+	}
+	p.request, p.hash = nil, ""
+	b.put(r.key(keyChange), p.bytes())
+}
+
+// resolve ends a change.
+func (e *engine) resolve(b *batch, r *room, p *pendingChange, err error) {
+	r.change = nil
+	b.del(r.key(keyChange))
+	b.then = append(b.then, func() {
+		p.over, p.err = true, err
+		e.startOutbox(r)
+	})
+}
+
+// onOwnCommit merges our commit, which the hub has put into its order.
+func (e *engine) onOwnCommit(b *batch, r *room, f *wire.FanoutMessage) string {
+	before, err := viewOf(r.group)
+	if err == nil {
+		err = r.group.MergePending()
+	}
+	if err != nil {
+		e.breakRoom(b, r)
+		return dropCrypto
+	}
+	e.resolve(b, r, r.change, nil)
+	e.entered(b, r, f, before, e.user)
+	return ""
+}
+
+// onCommit looks at a commit of somebody else, by the same rules as the hub, and merges it.
+func (e *engine) onCommit(b *batch, r *room, f *wire.FanoutMessage, rcv *mls.Received) string {
+	before, err := viewOf(r.group)
+	if err != nil {
+		e.breakRoom(b, r)
+		return dropPolicy
+	}
+	actor := mimi.UserID{}
+	if rcv.Credential != nil {
+		if cert, err := identity.FromCredential(*rcv.Credential); err == nil {
+			actor = cert.User
+		}
+	}
+	if rcv.Commit.Removed() {
+		e.onRemoved(b, r, f, actor)
+		return ""
+	}
+	if _, refusal := rooms.CheckCommit(before, rcv.Commit, f.Timestamp); refusal != nil {
+		e.breakRoom(b, r)
+		return dropPolicy
+	}
+	if err := r.group.Merge(rcv.Commit); err != nil {
+		e.breakRoom(b, r)
+		return dropCrypto
+	}
+	if r.change != nil {
+		e.restage(b, r, false) // Merge has dropped our own
+	}
+	e.processAll(r, f.ExternalProposals)
+	e.entered(b, r, f, before, actor)
+	return ""
+}
+
+// entered stores a new epoch and tells people what is different in it.
+func (e *engine) entered(b *batch, r *room, f *wire.FanoutMessage, before *rooms.View, actor mimi.UserID) {
+	r.saveGroup(b)
+	after, err := viewOf(r.group)
+	if err != nil {
+		e.drop(dropPolicy)
+		return
+	}
+	e.refresh(r, after)
+	e.saveRecord(b, r)
+	e.notices(b, r, f.Timestamp, before, after, actor)
+	e.tellMembers(b, r)
+	b.then = append(b.then, func() { e.renewIn(r) })
+}
+
+func (e *engine) tellMembers(b *batch, r *room) {
+	b.then = append(b.then, func() { e.cfg.Post(View{ViewMembers, RoomRef{r.id.String()}}) })
+}
+
+// notices writes a row for each change a person should see.
+func (e *engine) notices(b *batch, r *room, timestamp uint64, before, after *rooms.View, actor mimi.UserID) {
+	index := 0
+	note := func(code string, whom mimi.UserID, name string) {
+		e.notice(b, r, timestamp, index, &message{notice: code, sender: actor.String(), whom: whom.String(), name: name})
+		index++
+	}
+	for _, u := range after.Users() {
+		if !before.IsParticipant(u.ID) {
+			note(NoticeAdded, u.ID, "")
+		}
+	}
+	for _, u := range before.Users() {
+		if after.IsParticipant(u.ID) {
+			continue
+		}
+		if u.ID == actor {
+			note(NoticeLeft, u.ID, "")
+		} else {
+			note(NoticeRemoved, u.ID, "")
+		}
+	}
+	if before.Name() != after.Name() {
+		note(NoticeRenamed, mimi.UserID{}, after.Name())
+	}
+}
+
+func (e *engine) notice(b *batch, r *room, timestamp uint64, index int, m *message) {
+	m.key, m.time, m.state = timelineKey(timestamp, index), int64(timestamp), MessageReceived
+	m.id = "n" + m.key
+	e.addRow(b, r, m)
+}
+
+// onRemoved ends the room for this user. Its timeline stays; its secrets go.
+func (e *engine) onRemoved(b *batch, r *room, f *wire.FanoutMessage, actor mimi.UserID) {
+	r.rec.removed = true
+	r.forgetGroup(b)
+	if err := e.failAll(b, r); err != nil {
+		e.cancel(errors.Join(errStore, err))
+		return
+	}
+	if r.change != nil {
+		e.resolve(b, r, r.change, fail(CodeNotAllowed, "removed from the room"))
+	}
+	code := NoticeRemoved
+	if actor == e.user {
+		code = NoticeLeft
+	}
+	e.notice(b, r, f.Timestamp, 0, &message{notice: code, sender: actor.String(), whom: e.user.String()})
+	e.tellMembers(b, r)
+}
+
+// renewIn gives our leaf in a room that is active the certificate we have now (CR-5).
+func (e *engine) renewIn(r *room) {
+	if r.group == nil || r.change != nil || !r.usable() || !e.outdated(r.group) {
+		return
+	}
+	p := &pendingChange{change: change{kind: changeRenew}}
+	r.change = p
+	b := new(batch)
+	b.put(r.key(keyChange), p.bytes())
+	if e.commit(b) == nil {
+		e.startChange(r)
+	}
+}
+
+// credential is our present credential.
+func (e *engine) credential() mls.Credential { return mls.X509Credential(e.dev.certificate) }
+
+// mlsClient is this device as MLS sees it.
+func (e *engine) mlsClient() (*mls.Client, error) { return rooms.NewClient(e.dev.key, e.credential()) }
+
+// roots is the one identity root this device trusts: that of its own provider, pinned.
+type roots struct{ root *identity.Root }
+
+func (s roots) Root(domain mimi.ProviderID) *identity.Root {
+	if s.root == nil || s.root.Domain != domain {
+		return nil
+	}
+	return s.root
+}
+
+func (e *engine) application() mls.Application {
+	return &rooms.Application{Roots: roots{e.root}}
+}

@@ -1,0 +1,375 @@
+package client
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"kith/mimi"
+	"kith/mimi/mls"
+	rooms "kith/mimi/room"
+	"kith/mimi/wire"
+	"kith/web/api"
+)
+
+// welcomePatience is how long a device waits for a Welcome to a room it is not in before it lets itself in.
+const welcomePatience = 2 * time.Second
+
+// maxJoins bounds the attempts to join until the next connection.
+const maxJoins = 10
+
+// onCaughtUp is the moment when this device knows what the hub knew: from here on it may act.
+func (e *engine) onCaughtUp(l *link) {
+	if e.link != l {
+		e.early = l // the answer to Hello is still on its way to the loop
+		return
+	}
+	e.caughtUp = true
+	for _, r := range e.rooms {
+		e.startChange(r)
+		e.startOutbox(r)
+		if r.rec.broken || r.join != nil {
+			e.startJoin(r)
+		}
+	}
+	e.spawn(e.findRooms)
+	e.askNames()
+}
+
+// findRooms looks for rooms of the user in which this device is not, and joins them: a new device, or one whose
+// Welcome was of no use.
+func (e *engine) findRooms(ctx context.Context) {
+	body, err := e.call(ctx, api.OpRooms, "", nil)
+	if err != nil {
+		return
+	}
+	list, err := api.UnmarshalStringList(body)
+	if err != nil {
+		return
+	}
+	var missing []mimi.RoomID
+	find := func() error {
+		missing = missing[:0]
+		for _, s := range list {
+			if id, err := mimi.ParseRoomID(s); err == nil && e.lacks(id) {
+				missing = append(missing, id)
+			}
+		}
+		return nil
+	}
+	if e.do(ctx, find) != nil || len(missing) == 0 {
+		return
+	}
+	sleep(ctx, welcomePatience)
+	_ = e.do(ctx, func() error {
+		_ = find()
+		for _, id := range missing {
+			e.startJoin(e.roomFor(id))
+		}
+		return nil
+	})
+}
+
+// lacks reports whether this device has nothing of a room that it should be in.
+func (e *engine) lacks(id mimi.RoomID) bool {
+	r := e.rooms[id]
+	if r == nil || r.rec.removed {
+		return true
+	}
+	return r.change == nil && r.join == nil && r.rec.order == 0
+}
+
+// startJoin joins the room by an external commit.
+func (e *engine) startJoin(r *room) {
+	if r.joining {
+		return
+	}
+	r.joining = true
+	e.spawn(func(ctx context.Context) {
+		e.runJoin(ctx, r)
+		_ = e.do(ctx, func() error {
+			r.joining = false
+			if r.rec.order == 0 && r.join == nil && r.change == nil {
+				delete(e.rooms, r.id) // nothing came of it
+			}
+			return nil
+		})
+	})
+}
+
+// runJoin makes the external commit and sends it until the stream brings it, or the hub says no.
+func (e *engine) runJoin(ctx context.Context, r *room) {
+	for tries := 0; tries < maxJoins; tries++ {
+		var l *link
+		var p *pendingJoin
+		err := e.wait(ctx, e.ready)
+		if err == nil {
+			err = e.do(ctx, func() error { l, p = e.link, r.join; return nil })
+		}
+		if err != nil {
+			return
+		}
+		if l == nil {
+			continue
+		}
+		if p == nil {
+			p, err = e.prepareJoin(ctx, l, r)
+			if errors.Is(err, errLinkLost) {
+				continue
+			}
+			if err != nil || p == nil {
+				return
+			}
+		}
+		if done := e.deliverJoin(ctx, l, r, p); done || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// prepareJoin asks the hub for the group and makes the commit; nil if we may not, or are in already.
+func (e *engine) prepareJoin(ctx context.Context, l *link, r *room) (p *pendingJoin, err error) {
+	var req *wire.GroupInfoRequest
+	var key *mls.HPKEPrivateKey
+	err = e.do(ctx, func() error {
+		if !e.lacks(r.id) && !r.rec.broken {
+			return errStopped
+		}
+		c, err := e.mlsClient()
+		if err != nil {
+			return err
+		}
+		req, key, err = rooms.NewGroupInfoRequest(e.cfg.Rand, c)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	body, err := req.Bytes()
+	if err == nil {
+		body, err = l.call(ctx, api.OpGroupInfo, r.id.String(), body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	resp, err := wire.UnmarshalGroupInfoResponse(body)
+	if err != nil {
+		return nil, err
+	}
+	err = e.do(ctx, func() (err error) {
+		p, err = e.stageJoin(r, resp, key)
+		return err
+	})
+	return p, err
+}
+
+// stageJoin stores the external commit and the group it leads to.
+func (e *engine) stageJoin(r *room, resp *wire.GroupInfoResponse, key *mls.HPKEPrivateKey) (*pendingJoin, error) {
+	if resp.Status != wire.GroupInfoSuccess {
+		return nil, e.refusedJoin(r)
+	}
+	info, err := rooms.OpenGroupInfo(r.id, resp, key)
+	if err != nil {
+		e.drop("group info of no use")
+		return nil, err
+	}
+	c, err := e.mlsClient()
+	if err != nil {
+		return nil, err
+	}
+	g, bundle, err := rooms.JoinRoom(e.mlsConfig(), c, r.id, info)
+	if err != nil {
+		e.drop("external join failed")
+		return nil, err
+	}
+	update, err := wire.NewCommitRequest(bundle)
+	if err != nil {
+		return nil, err
+	}
+	p := &pendingJoin{hash: hashOf(update.ProposalOrCommit.Raw)}
+	if p.request, err = update.Bytes(); err != nil {
+		return nil, err
+	}
+	if p.state, err = g.State(); err != nil {
+		return nil, err
+	}
+	if p.ratchets, err = g.RatchetState(); err != nil {
+		return nil, err
+	}
+	r.join = p
+	b := new(batch)
+	b.put(r.key(keyJoin), p.bytes())
+	return p, e.commit(b)
+}
+
+// refusedJoin ends a room that we thought to be in, when the hub says that we are not.
+func (e *engine) refusedJoin(r *room) error {
+	if !r.rec.broken {
+		return errStopped
+	}
+	b := new(batch)
+	r.rec.removed, r.rec.broken = true, false
+	r.forgetGroup(b)
+	if err := e.failAll(b, r); err != nil {
+		return err
+	}
+	if r.change != nil {
+		e.resolve(b, r, r.change, fail(CodeNotAllowed, "not in the room"))
+	}
+	e.saveRecord(b, r)
+	if err := e.commit(b); err != nil {
+		return err
+	}
+	return errStopped
+}
+
+// deliverJoin sends the external commit; it reports whether the join is over.
+func (e *engine) deliverJoin(ctx context.Context, l *link, r *room, p *pendingJoin) bool {
+	body, err := l.call(ctx, api.OpUpdate, r.id.String(), p.request)
+	var resp *wire.UpdateRoomResponse
+	var status *statusError
+	if err == nil {
+		resp, err = wire.UnmarshalUpdateRoomResponse(body)
+	} else if !errors.As(err, &status) {
+		return false // no answer: again with the same octets
+	}
+	if err == nil && resp.ResponseCode == wire.UpdateSuccess {
+		err = e.wait(ctx, func() bool { return r.join != p || e.link != l })
+		done := false
+		if err == nil {
+			err = e.do(ctx, func() error { done = r.join != p; return nil })
+		}
+		return done || err != nil
+	}
+	over := false
+	_ = e.do(ctx, func() error {
+		if over = r.join != p; over {
+			return nil
+		}
+		r.join = nil
+		b := new(batch)
+		b.del(r.key(keyJoin))
+		return e.commit(b)
+	})
+	sleep(ctx, jitter(retryPause))
+	return over
+}
+
+// joined enters the group when the stream brings our external commit.
+func (e *engine) joined(b *batch, r *room, f *wire.FanoutMessage) string {
+	p := r.join
+	r.join = nil
+	b.del(r.key(keyJoin))
+	c, err := e.mlsClient()
+	if err != nil {
+		return dropCrypto
+	}
+	g, err := mls.RestoreGroup(e.mlsConfig(), c, p.state, p.ratchets)
+	if err == nil {
+		err = g.MergePending()
+	}
+	if err != nil {
+		e.breakRoom(b, r)
+		return dropCrypto
+	}
+	rejoined := r.rec.order > 0
+	if reason := e.enter(b, r, g, f); reason != "" {
+		return reason
+	}
+	if rejoined {
+		e.notice(b, r, f.Timestamp, 0, &message{notice: NoticeRejoined, sender: e.user.String()})
+	}
+	return ""
+}
+
+// enter makes g the room's group.
+func (e *engine) enter(b *batch, r *room, g *mls.Group, f *wire.FanoutMessage) string {
+	v, err := viewOf(g)
+	if err != nil || v.Room() != r.id || !v.IsParticipant(e.user) {
+		return dropPolicy
+	}
+	r.group = g
+	r.rec.removed, r.rec.broken = false, false
+	if r.rec.order == 0 {
+		r.rec.order = f.Timestamp
+	}
+	if r.join != nil {
+		r.join = nil
+		b.del(r.key(keyJoin))
+	}
+	e.refresh(r, v)
+	r.rec.waiting = false
+	r.saveGroup(b)
+	e.saveRecord(b, r)
+	e.tellMembers(b, r)
+	b.then = append(b.then, func() { e.startOutbox(r); e.startChange(r) })
+	return ""
+}
+
+// onWelcome joins a room into which somebody has put this device.
+func (e *engine) onWelcome(b *batch, id mimi.RoomID, f *wire.FanoutMessage) string {
+	w := f.Message.Welcome
+	key, ref, err := e.packageFor(w)
+	if err != nil {
+		e.cancel(errors.Join(errStore, err))
+		return ""
+	}
+	if key == nil {
+		return dropWelcome
+	}
+	b.del(keyPackage + ref) // used up, whatever comes of it
+	e.packageUsed()
+	c, err := e.mlsClient()
+	if err != nil {
+		return dropWelcome
+	}
+	g, err := mls.JoinWelcome(e.mlsConfig(), c, w, f.RatchetTreeOption.RatchetTree, key)
+	if err != nil {
+		b.then = append(b.then, func() { e.spawn(e.findRooms) })
+		return dropWelcome
+	}
+	known := e.rooms[id]
+	if known != nil && !known.rec.removed && !known.rec.broken {
+		if old, _ := e.groupOf(known); old != nil && known.rec.order > 0 && old.Epoch() >= g.Epoch() {
+			return dropWelcome // we were faster by an external commit
+		}
+	}
+	r := e.roomFor(id)
+	if reason := e.enter(b, r, g, f); reason != "" {
+		if known == nil {
+			delete(e.rooms, id)
+		}
+		return reason
+	}
+	if r.rec.peer.IsZero() {
+		e.notice(b, r, f.Timestamp, 0, &message{notice: NoticeAdded, whom: e.user.String()})
+	}
+	return ""
+}
+
+// packageFor finds the private part of a KeyPackage the Welcome was made for; nil if it is not ours or was used.
+func (e *engine) packageFor(w *mls.Welcome) (*mls.KeyPackageSecrets, string, error) {
+	for _, s := range w.Secrets {
+		ref := hex.EncodeToString(s.NewMember)
+		data, err := e.store.Get(e.ctx, keyPackage+ref)
+		if err != nil {
+			return nil, "", err
+		}
+		if data != nil {
+			key, err := parsePackage(data)
+			return key, ref, err
+		}
+	}
+	return nil, "", nil
+}
+
+func parseExternalSender(data []byte) (x mls.ExternalSender, err error) {
+	s := cryptobyte.String(data)
+	if err = x.Unmarshal(&s); err == nil && !s.Empty() {
+		err = errors.New("client: malformed external sender")
+	}
+	return x, err
+}

@@ -1,0 +1,133 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"maps"
+)
+
+// State tells how the session is; it never waits for an engine.
+func (s *Session) State(ctx context.Context) StateView {
+	s.mu.Lock()
+	e, problem := s.engine, s.problem
+	s.mu.Unlock()
+	v := StateView{State: StateLoading, Connecting: true, Error: problem}
+	if problem != nil && problem.Code != CodeOffline {
+		v.State = StateError
+	}
+	if e != nil {
+		_ = e.do(ctx, func() error { v = e.stateView(); return nil })
+	}
+	return v
+}
+
+// Rooms is the room list, the latest first.
+func (s *Session) Rooms(ctx context.Context) ([]RoomView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (list []RoomView, err error) {
+		err = e.do(ctx, func() error { list = e.roomList(); return nil })
+		return list, err
+	})
+}
+
+// Timeline is a page of at most limit messages before a key ("" for the newest), oldest first.
+func (s *Session) Timeline(ctx context.Context, room, before string, limit int) (TimelineView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (TimelineView, error) {
+		return e.timeline(ctx, room, before, limit)
+	})
+}
+
+// Send writes a text into a room. It returns as soon as the message is stored; views tell what becomes of it.
+func (s *Session) Send(ctx context.Context, room, text string) (MessageView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (MessageView, error) { return e.send(ctx, room, text) })
+}
+
+// Retry sends a failed message again.
+func (s *Session) Retry(ctx context.Context, room, id string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.retry(ctx, room, id) })
+}
+
+// Discard deletes a failed message.
+func (s *Session) Discard(ctx context.Context, room, id string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.discard(ctx, room, id) })
+}
+
+// NewChat opens the direct room with the user at an address: name, name@domain or URI.
+func (s *Session) NewChat(ctx context.Context, address string) (RoomView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (RoomView, error) { return e.newChat(ctx, address) })
+}
+
+// NewGroup makes a group.
+func (s *Session) NewGroup(ctx context.Context, name string, members []string) (RoomView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (RoomView, error) { return e.newGroup(ctx, name, members) })
+}
+
+// Members lists who is in a room.
+func (s *Session) Members(ctx context.Context, room string) ([]MemberView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) ([]MemberView, error) { return e.members(ctx, room) })
+}
+
+// AddMembers adds people to a group.
+func (s *Session) AddMembers(ctx context.Context, room string, members []string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.addMembers(ctx, room, members) })
+}
+
+// RemoveMember removes a person from a group.
+func (s *Session) RemoveMember(ctx context.Context, room, user string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.removeMember(ctx, room, user) })
+}
+
+// Rename gives a group another name.
+func (s *Session) Rename(ctx context.Context, room, name string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.rename(ctx, room, name) })
+}
+
+// MarkRead says that everything up to a key was read.
+func (s *Session) MarkRead(ctx context.Context, room, key string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.markRead(ctx, room, key) })
+}
+
+// Search finds people.
+func (s *Session) Search(ctx context.Context, text string) ([]PersonView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) ([]PersonView, error) { return e.search(ctx, text) })
+}
+
+// SignOut deletes everything this device stores of the user, keys and messages, and ends the session.
+func (s *Session) SignOut(ctx context.Context) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.signOut(ctx) })
+}
+
+// Dropped counts what the stream brought and this device could not use, by reason.
+func (s *Session) Dropped(ctx context.Context) (map[string]int, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (counts map[string]int, err error) {
+		err = e.do(ctx, func() error { counts = maps.Clone(e.dropped); return nil })
+		return counts, err
+	})
+}
+
+func (s *Session) try(ctx context.Context, op func(e *engine, ctx context.Context) error) error {
+	_, err := with(ctx, s, func(e *engine, ctx context.Context) (struct{}, error) { return struct{}{}, op(e, ctx) })
+	return err
+}
+
+// signOut wipes the user's part of the store.
+func (e *engine) signOut(ctx context.Context) error {
+	err := e.do(ctx, func() error {
+		list, err := e.store.Range(ctx, "", "", "", 0, false)
+		if err != nil {
+			return err
+		}
+		ops := []Op{{Key: keyUser}}
+		for _, kv := range list {
+			ops = append(ops, Op{Key: e.store.prefix + kv.Key})
+		}
+		if err := e.cfg.Store.Commit(context.WithoutCancel(ctx), ops); err != nil {
+			return err
+		}
+		e.cancel(errSignedOut)
+		return nil
+	})
+	if errors.Is(err, errSignedOut) {
+		return nil
+	}
+	return err
+}

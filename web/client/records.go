@@ -1,0 +1,257 @@
+package client
+
+import (
+	"encoding/hex"
+	"fmt"
+
+	"kith/mimi"
+	"kith/mimi/mls"
+)
+
+// device is this device's identity. Its key is stored before it is used for the first time; client and certificate
+// are empty until the provider has registered it.
+type device struct {
+	user        mimi.UserID
+	displayName string
+	client      mimi.ClientID
+	key         *mls.SignatureKey
+	certificate []byte // DER
+	root        []byte // DER; the provider's identity root, pinned on first use
+}
+
+func (d *device) bytes() []byte {
+	e := newEncoder()
+	e.str(d.user.String())
+	e.str(d.displayName)
+	e.str(d.client.String())
+	e.bytes(d.key.Private())
+	e.bytes(d.certificate)
+	e.bytes(d.root)
+	return e.done()
+}
+
+func parseDevice(data []byte) (*device, error) {
+	in, d := newDecoder(data), new(device)
+	user, name, client, key := in.str(), in.str(), in.str(), in.bytes()
+	d.displayName, d.certificate, d.root = name, in.bytes(), in.bytes()
+	if err := in.done(); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.user, err = mimi.ParseUserID(user); err != nil {
+		return nil, err
+	}
+	if client != "" {
+		if d.client, err = mimi.ParseClientID(client); err != nil {
+			return nil, err
+		}
+	}
+	d.key, err = mls.ParseSignatureKey(suite, key)
+	return d, err
+}
+
+// roomRecord is what the room list needs without touching MLS.
+type roomRecord struct {
+	name       string
+	peer       mimi.UserID // zero: a group
+	members    int
+	canSend    bool
+	canManage  bool
+	removed    bool // by somebody; final unless a Welcome comes
+	broken     bool // our group state is of no use: rejoin by external commit
+	waiting    bool // direct room whose peer has no device in it yet and in which nothing was said
+	unread     int
+	readKey    string // the newest message read
+	lastText   string
+	lastSender string
+	lastTime   int64
+	lastKey    string
+	order      uint64 // accepted_timestamp of the last event that changed the room: sorts silent rooms
+}
+
+func (r *roomRecord) bytes() []byte {
+	e := newEncoder()
+	e.str(r.name)
+	e.str(r.peer.String())
+	e.u64(uint64(r.members))
+	for _, f := range []bool{r.canSend, r.canManage, r.removed, r.broken, r.waiting} {
+		e.flag(f)
+	}
+	e.u64(uint64(r.unread))
+	e.str(r.readKey)
+	e.str(r.lastText)
+	e.str(r.lastSender)
+	e.u64(uint64(r.lastTime))
+	e.str(r.lastKey)
+	e.u64(r.order)
+	return e.done()
+}
+
+func parseRoomRecord(data []byte) (*roomRecord, error) {
+	d, r := newDecoder(data), new(roomRecord)
+	r.name = d.str()
+	peer := d.str()
+	r.members = int(d.u64())
+	for _, f := range []*bool{&r.canSend, &r.canManage, &r.removed, &r.broken, &r.waiting} {
+		*f = d.flag()
+	}
+	r.unread = int(d.u64())
+	r.readKey, r.lastText, r.lastSender = d.str(), d.str(), d.str()
+	r.lastTime = int64(d.u64())
+	r.lastKey = d.str()
+	r.order = d.u64()
+	if err := d.done(); err != nil {
+		return nil, err
+	}
+	var err error
+	if peer != "" {
+		r.peer, err = mimi.ParseUserID(peer)
+	}
+	return r, err
+}
+
+// message is a row of a timeline: a message with its exact content octets, or a notice.
+type message struct {
+	id      string // hex
+	key     string
+	state   string
+	sender  string // user URI
+	time    int64
+	content []byte // mimi-content octets; empty for a notice
+	errCode string
+	notice  string // code; empty for a message
+	whom    string // user URI
+	name    string
+}
+
+func (m *message) bytes() []byte {
+	e := newEncoder()
+	for _, s := range []string{m.id, m.state, m.sender, m.errCode, m.notice, m.whom, m.name} {
+		e.str(s)
+	}
+	e.u64(uint64(m.time))
+	e.bytes(m.content)
+	return e.done()
+}
+
+func parseMessage(key string, data []byte) (*message, error) {
+	d, m := newDecoder(data), &message{key: key}
+	for _, s := range []*string{&m.id, &m.state, &m.sender, &m.errCode, &m.notice, &m.whom, &m.name} {
+		*s = d.str()
+	}
+	m.time = int64(d.u64())
+	m.content = d.bytes()
+	return m, d.done()
+}
+
+// Keys of timeline rows sort by place: confirmed ones by the hub's timestamp and an index for several rows of one
+// event, unconfirmed ones behind them all in the order in which they were written.
+func timelineKey(timestamp uint64, index int) string {
+	return fmt.Sprintf("%016x.%02x", timestamp, index)
+}
+
+func provisionalKey(seq uint64) string { return fmt.Sprintf("~%016x", seq) }
+
+// outgoing is a message on its way out. The content never changes; the request is made when it is first encrypted
+// and again only after the hub has refused the old one for its epoch.
+type outgoing struct {
+	seq     uint64
+	id      string // hex message id
+	content []byte
+	request []byte // SubmitMessageRequest, empty until encrypted
+	hash    string // of the MLSMessage in request
+	failed  bool   // waits for the user
+}
+
+func (o *outgoing) bytes() []byte {
+	e := newEncoder()
+	e.str(o.id)
+	e.bytes(o.content)
+	e.bytes(o.request)
+	e.str(o.hash)
+	e.flag(o.failed)
+	return e.done()
+}
+
+func parseOutgoing(seq uint64, data []byte) (*outgoing, error) {
+	d, o := newDecoder(data), &outgoing{seq: seq}
+	o.id, o.content, o.request, o.hash, o.failed = d.str(), d.bytes(), d.bytes(), d.str(), d.flag()
+	return o, d.done()
+}
+
+// change is what we want to be true of a room. It is stored, so that after a lost race, or a restart in the middle,
+// the same is tried again upon the new epoch.
+type change struct {
+	kind     string
+	users    []string // user URIs
+	packages [][]byte // KeyPackages claimed for them: claimed once, used in every attempt
+	name     string
+}
+
+// Kinds of changes. A new room goes through three of them: create, invite, add.
+const (
+	changeCreate = "create" // upload the new group, then invite users
+	changeInvite = "invite" // claim KeyPackages of users, then add them
+	changeAdd    = "add"
+	changeRemove = "remove"
+	changeRename = "rename"
+	changeRenew  = "renew" // our leaf gets our new certificate
+)
+
+// pendingChange is a change of ours on its way. Between the store and the stream the group state beside it holds the
+// staged commit's secrets; the request is sent again byte for byte until there is an answer.
+type pendingChange struct {
+	change  change
+	request []byte // CreateRoomRequest or UpdateRequest; empty: not staged upon this epoch
+	hash    string // of the commit's MLSMessage
+	over    bool   // nothing is left to do; err tells how it went
+	err     error
+	tries   int
+}
+
+func (p *pendingChange) bytes() []byte {
+	e := newEncoder()
+	e.str(p.change.kind)
+	e.list(p.change.users)
+	packages := make([]string, len(p.change.packages))
+	for i, k := range p.change.packages {
+		packages[i] = string(k)
+	}
+	e.list(packages)
+	e.str(p.change.name)
+	e.bytes(p.request)
+	e.str(p.hash)
+	return e.done()
+}
+
+func parsePendingChange(data []byte) (*pendingChange, error) {
+	d, p := newDecoder(data), new(pendingChange)
+	p.change.kind, p.change.users, p.change.packages, p.change.name = d.str(), d.list(), d.blobs(), d.str()
+	p.request, p.hash = d.bytes(), d.str()
+	return p, d.done()
+}
+
+// pendingJoin is an external commit of ours between the store and the stream, with the group it leads to.
+type pendingJoin struct {
+	request  []byte
+	hash     string
+	state    []byte
+	ratchets []byte
+}
+
+func (p *pendingJoin) bytes() []byte {
+	e := newEncoder()
+	e.bytes(p.request)
+	e.str(p.hash)
+	e.bytes(p.state)
+	e.bytes(p.ratchets)
+	return e.done()
+}
+
+func parsePendingJoin(data []byte) (*pendingJoin, error) {
+	d, p := newDecoder(data), new(pendingJoin)
+	p.request, p.hash, p.state, p.ratchets = d.bytes(), d.str(), d.bytes(), d.bytes()
+	return p, d.done()
+}
+
+func hexID(id [32]byte) string { return hex.EncodeToString(id[:]) }

@@ -1,0 +1,234 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"kith/mimi"
+	"kith/mimi/mls"
+	"kith/mimi/policy"
+	rooms "kith/mimi/room"
+)
+
+// room is what the engine holds in memory of one room.
+type room struct {
+	id     mimi.RoomID
+	rec    *roomRecord
+	group  *mls.Group     // nil: none, or not loaded yet
+	change *pendingChange // at most one change of ours at a time
+	join   *pendingJoin
+	out    []*outgoing       // unconfirmed messages in the order they were written
+	echo   map[string]string // hash of a ciphertext of ours → message id
+
+	sending, changing, joining bool // a flow is at it
+}
+
+func (r *room) key(kind string) string { return kind + r.id.String() }
+
+func (r *room) rowKey(kind, rest string) string { return kind + r.id.String() + "|" + rest }
+
+// loadRooms reads the records of rooms and what is on its way in them.
+func (e *engine) loadRooms(ctx context.Context) error {
+	loads := []struct {
+		prefix string
+		load   func(r *room, rest string, value []byte) error
+	}{
+		{keyRoom, func(r *room, _ string, v []byte) (err error) { r.rec, err = parseRoomRecord(v); return err }},
+		{keyChange, func(r *room, _ string, v []byte) (err error) { r.change, err = parsePendingChange(v); return err }},
+		{keyJoin, func(r *room, _ string, v []byte) (err error) { r.join, err = parsePendingJoin(v); return err }},
+		{keyEcho, func(r *room, rest string, v []byte) error { r.echo[rest] = string(v); return nil }},
+		{keyOutbox, e.loadOutgoing},
+	}
+	for _, l := range loads {
+		list, err := e.store.Range(ctx, l.prefix, "", "", 0, false)
+		if err != nil {
+			return err
+		}
+		for _, kv := range list {
+			name, rest, _ := strings.Cut(strings.TrimPrefix(kv.Key, l.prefix), "|")
+			id, err := mimi.ParseRoomID(name)
+			if err != nil {
+				return err
+			}
+			if err := l.load(e.roomFor(id), rest, kv.Value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (e *engine) loadOutgoing(r *room, rest string, value []byte) error {
+	seq, ok := parseSeq(rest)
+	if !ok {
+		return errRecord
+	}
+	o, err := parseOutgoing(seq, value)
+	r.out = append(r.out, o)
+	e.seq = max(e.seq, seq)
+	return err
+}
+
+// roomFor returns the room, new and empty if it was not known.
+func (e *engine) roomFor(id mimi.RoomID) *room {
+	r := e.rooms[id]
+	if r == nil {
+		r = &room{id: id, rec: new(roomRecord), echo: map[string]string{}}
+		e.rooms[id] = r
+	}
+	return r
+}
+
+// find is for operations: the room by its URI, or not_found.
+func (e *engine) find(id string) (*room, error) {
+	if parsed, err := mimi.ParseRoomID(id); err == nil {
+		if r := e.rooms[parsed]; r != nil {
+			return r, nil
+		}
+	}
+	return nil, fail(CodeNotFound, "no such room")
+}
+
+// groupOf returns the room's MLS group, restoring it from the store when it is first needed; nil if there is none.
+func (e *engine) groupOf(r *room) (*mls.Group, error) {
+	if r.group != nil || r.rec.removed {
+		return r.group, nil
+	}
+	state, err := e.store.Get(context.WithoutCancel(e.ctx), r.key(keyGroup))
+	if err != nil || state == nil {
+		return nil, err
+	}
+	ratchets, err := e.store.Get(context.WithoutCancel(e.ctx), r.key(keyRatchet))
+	if err != nil {
+		return nil, err
+	}
+	c, err := e.mlsClient()
+	if err != nil {
+		return nil, err
+	}
+	r.group, err = mls.RestoreGroup(e.mlsConfig(), c, state, ratchets)
+	return r.group, err
+}
+
+// saveGroup stores all of the group; saveRatchets only what a message changes.
+func (r *room) saveGroup(b *batch) {
+	b.state(r.key(keyGroup), r.group.State)
+	r.saveRatchets(b)
+}
+
+func (r *room) saveRatchets(b *batch) { b.state(r.key(keyRatchet), r.group.RatchetState) }
+
+// saveRecord stores the record and shows the room list anew once it is durable.
+func (e *engine) saveRecord(b *batch, r *room) {
+	b.put(r.key(keyRoom), r.rec.bytes())
+	b.then = append(b.then, func() { e.roomsChanged = true })
+}
+
+// forgetGroup deletes every secret of the room.
+func (r *room) forgetGroup(b *batch) {
+	r.group = nil
+	b.del(r.key(keyGroup))
+	b.del(r.key(keyRatchet))
+}
+
+// forget deletes a room that never came to be.
+func (e *engine) forget(b *batch, r *room) {
+	r.forgetGroup(b)
+	for _, kind := range []string{keyRoom, keyChange, keyJoin} {
+		b.del(r.key(kind))
+	}
+	delete(e.rooms, r.id)
+	b.then = append(b.then, func() { e.roomsChanged = true })
+}
+
+// refresh brings the record up to date with a new epoch of the group.
+func (e *engine) refresh(r *room, v *rooms.View) {
+	users := v.Users()
+	r.rec.name, r.rec.members = v.Name(), len(users)
+	r.rec.peer = mimi.UserID{}
+	if a, b, ok := v.Direct(); ok {
+		r.rec.peer = a
+		if a == e.user {
+			r.rec.peer = b
+		}
+	}
+	direct := !r.rec.peer.IsZero()
+	r.rec.canSend = v.Can(e.user, policy.CanSendMessage)
+	r.rec.canManage = !direct && v.Can(e.user, policy.CanAddParticipant) && v.Can(e.user, policy.CanRemoveParticipant)
+	r.rec.waiting = direct && len(v.Devices(r.rec.peer)) == 0 && r.rec.lastKey == ""
+	for _, u := range users {
+		e.wantName(u.ID)
+	}
+}
+
+// viewOf is what the group's epoch says about the room.
+func viewOf(g *mls.Group) (*rooms.View, error) { return rooms.NewView(g.Context(), g.Members()) }
+
+// usable reports whether messages can be encrypted for the room now.
+func (r *room) usable() bool { return !r.rec.removed && !r.rec.broken && r.join == nil }
+
+// roomList is the room list, the latest first.
+func (e *engine) roomList() []RoomView {
+	list := make([]*room, 0, len(e.rooms))
+	for _, r := range e.rooms {
+		if r.shown() {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b *room) int {
+		return cmp.Or(cmp.Compare(b.sortTime(), a.sortTime()), cmp.Compare(a.id.String(), b.id.String()))
+	})
+	views := make([]RoomView, len(list))
+	for i, r := range list {
+		views[i] = e.roomView(r)
+	}
+	return views
+}
+
+// shown reports whether the room is one for people: not one that is being made, and not a direct room in which the
+// other has no device yet and nothing was said.
+func (r *room) shown() bool {
+	creating := r.change != nil && r.change.change.kind == changeCreate
+	return r.rec.order > 0 && !creating && !r.rec.waiting
+}
+
+func (r *room) sortTime() int64 { return max(r.rec.lastTime, int64(r.rec.order)) }
+
+func (e *engine) roomView(r *room) RoomView {
+	v := RoomView{
+		ID: r.id.String(), Name: r.rec.name, Kind: "group", Unread: r.rec.unread,
+		LastText: r.rec.lastText, LastTime: r.sortTime(), Members: r.rec.members,
+		CanSend: r.rec.canSend && !r.rec.removed, CanManage: r.rec.canManage && !r.rec.removed, Removed: r.rec.removed,
+	}
+	if u, err := mimi.ParseUserID(r.rec.lastSender); err == nil {
+		v.LastSender = e.name(u)
+	}
+	if !r.rec.peer.IsZero() {
+		v.Kind, v.Peer, v.Name = "direct", r.rec.peer.String(), e.name(r.rec.peer)
+	}
+	return v
+}
+
+func (e *engine) postRooms() {
+	e.roomsChanged = false
+	e.cfg.Post(View{ViewRooms, e.roomList()})
+}
+
+func (e *engine) postState() { e.cfg.Post(View{ViewState, e.stateView()}) }
+
+func (e *engine) stateView() StateView {
+	v := StateView{State: StateReady, Online: e.link != nil, Connecting: e.link == nil && e.connecting, Error: e.problem}
+	v.Me.URI, v.Me.Name = e.user.String(), e.user.Name()
+	switch {
+	case e.problem != nil:
+		v.State = StateError
+	case e.dev == nil || e.dev.client.IsZero():
+		v.State = StateLoading
+	}
+	if e.dev != nil {
+		v.Me.DisplayName, v.Me.Client = e.dev.displayName, e.dev.client.String()
+	}
+	return v
+}

@@ -1,0 +1,156 @@
+package client
+
+// View is news for the pages: Kind is one of the View constants and Value the struct that belongs to it.
+type View struct {
+	Kind  string
+	Value any
+}
+
+// Kinds of views.
+const (
+	ViewState    = "state"    // StateView
+	ViewRooms    = "rooms"    // []RoomView, all of them
+	ViewMessage  = "message"  // MessageChange: put or replace one message
+	ViewTimeline = "timeline" // RoomRef: load the timeline again
+	ViewMembers  = "members"  // RoomRef: load the members again
+)
+
+// States of a StateView.
+const (
+	StateLoading = "loading"
+	StateReady   = "ready"
+	StateError   = "error"
+)
+
+// StateView tells how the engine is.
+type StateView struct {
+	State      string
+	Online     bool
+	Connecting bool
+	Me         MeView
+	Error      *Error // nil: none
+}
+
+// MeView is the user of this session.
+type MeView struct {
+	URI         string
+	Name        string
+	DisplayName string
+	Client      string
+}
+
+// RoomView is one line of the room list.
+type RoomView struct {
+	ID         string
+	Name       string
+	Kind       string // "direct" or "group"
+	Peer       string // the other user of a direct room
+	Unread     int
+	LastText   string
+	LastSender string
+	LastTime   int64 // ms since 1970
+	Members    int
+	CanSend    bool
+	CanManage  bool
+	Removed    bool // the user is no longer in the room; its timeline stays
+}
+
+// States of a MessageView.
+const (
+	MessageSending  = "sending"
+	MessageSent     = "sent"
+	MessageFailed   = "failed"
+	MessageReceived = "received"
+)
+
+// MessageView is one entry of a timeline.
+type MessageView struct {
+	ID         string // hex
+	Key        string // its place in the timeline, compared as a string; may change when the message is confirmed
+	Room       string
+	Mine       bool
+	State      string
+	Sender     string
+	SenderName string
+	Text       string
+	Time       int64  // ms since 1970
+	Kind       string // "message" or "notice"
+	Notice     *NoticeView
+	Error      *Error
+}
+
+// NoticeView is a change of the room, told by code: the page has the words.
+type NoticeView struct {
+	Code string // one of the Notice constants
+	Who  string // display name of who did it
+	Whom string // display name of whom it concerns
+	Name string // new name of the room
+}
+
+// Codes of notices.
+const (
+	NoticeCreated  = "created"
+	NoticeAdded    = "added"
+	NoticeRemoved  = "removed"
+	NoticeLeft     = "left"
+	NoticeRenamed  = "renamed"
+	NoticeRejoined = "rejoined"
+)
+
+// MessageChange carries one message that is new or different.
+type MessageChange struct {
+	Room    string
+	Message MessageView
+}
+
+// RoomRef names a room.
+type RoomRef struct{ Room string }
+
+// TimelineView is a page of a timeline, oldest first.
+type TimelineView struct {
+	Messages []MessageView
+	More     bool // there are older ones
+}
+
+// MemberView is one participant of a room.
+type MemberView struct {
+	User        string
+	Name        string
+	DisplayName string
+	Role        string
+	Me          bool
+	CanRemove   bool
+}
+
+// PersonView is a search result.
+type PersonView struct {
+	User        string
+	Name        string
+	DisplayName string
+}
+
+// Error is what a person can be told: a code of the catalogue, and a text for developers without anything private.
+type Error struct {
+	Code string
+	Text string
+}
+
+func (e *Error) Error() string { return "client: " + e.Text }
+
+// Codes of errors.
+const (
+	CodeOffline         = "offline"
+	CodeNotFound        = "not_found"
+	CodeNoDevices       = "no_devices"
+	CodeNotAllowed      = "not_allowed"
+	CodeTooLong         = "too_long"
+	CodeEmpty           = "empty"
+	CodeRateLimited     = "rate_limited"
+	CodeDiskFull        = "disk_full"
+	CodeInternal        = "internal"
+	CodeSignedOut       = "signed_out"
+	CodeConflict        = "conflict"
+	CodeIdentityChanged = "identity_changed"
+)
+
+func fail(code, text string) *Error { return &Error{Code: code, Text: text} }
