@@ -4,7 +4,7 @@ import { Composer } from './composer.js';
 import { newChat, newGroup, RoomInfo, Settings } from './dialogs.js';
 import { byId, paintAvatar, setText } from './dom.js';
 import { count, sentence, setLanguage, t } from './i18n.js';
-import { RoomList, roomName, roomOfHash } from './rooms.js';
+import { RoomList, roomHash, roomName, roomOfHash } from './rooms.js';
 import { Timeline } from './timeline.js';
 
 /** @typedef {import('./channel.js').Room} Room */
@@ -26,17 +26,23 @@ let state = { state: 'loading', online: false, connecting: true, me: /** @type {
 let rooms = [];
 let roomsKnown = false;
 let cameFromList = false;
+let held = false;
+/** @type {Room[]|null} */
+let heldRooms = null;
 
 const current = () => rooms.find((r) => r.id === timeline.room);
 const info = new RoomInfo(engine, current);
 const settings = new Settings(engine, () => state.me, retell);
-newChat(engine);
-newGroup(engine);
+newChat(engine, hold, release);
+newGroup(engine, hold, release);
 
 // --- What the engine says -----------------------------------------------------
 
 engine.addEventListener('state', ({ detail }) => showState(detail));
-engine.addEventListener('rooms', ({ detail }) => showRooms(detail));
+engine.addEventListener('rooms', ({ detail }) => {
+  if (held) heldRooms = detail;
+  else showRooms(detail);
+});
 engine.addEventListener('members', ({ detail }) => info.refresh(detail.room));
 engine.addEventListener('timeline', ({ detail }) => {
   if (detail.room === timeline.room) timeline.reload();
@@ -47,7 +53,7 @@ engine.addEventListener('message', ({ detail }) => {
   const fresh = here ? timeline.put(message) : message.state === 'received';
   const known = rooms.find((r) => r.id === room);
   // Old messages that are delivered late are news too, but not all of them aloud.
-  if (fresh && !message.mine && known && Date.now() - message.time < 60_000) timeline.announce(message, known, here);
+  if (fresh && !message.mine && known && Date.now() - message.time < 60_000) timeline.announce(message, known, here || known.kind === 'direct');
 });
 engine.addEventListener('engine', sync);
 engine.addEventListener('stopped', ({ detail }) => {
@@ -118,7 +124,7 @@ function showRooms(next) {
   const unread = rooms.reduce((sum, room) => sum + room.unread, 0);
   document.title = unread ? `(${unread}) Kith` : 'Kith';
   const room = current();
-  if (room) {
+  if (room && room.id === roomOfHash()) {
     showHead(room);
     timeline.update(room, state.me);
     info.update(room);
@@ -132,6 +138,21 @@ function showHead(room) {
   setText(byId('room-sub'), room.kind === 'direct' ? t('chat.direct') : count('chat.members', room.members));
   paintAvatar(byId('room-avatar'), room.peer || room.id, name, room.kind === 'group');
   composer.open(room, name);
+}
+
+/** While a chat is being made it is not shown: what is written before all are in would not reach them. */
+function hold() {
+  held = true;
+}
+
+/** Goes on, with the new room open if there is one. @param {string} [id] */
+function release(id) {
+  held = false;
+  if (id) location.hash = roomHash(id);
+  const next = heldRooms;
+  heldRooms = null;
+  if (next) showRooms(next);
+  else route();
 }
 
 // --- Which room is open: the address says it -----------------------------------
@@ -160,6 +181,15 @@ function route() {
 
 addEventListener('hashchange', (e) => {
   cameFromList = !new URL(e.oldURL).hash.slice(1);
+  route();
+});
+
+// At once, so that nothing typed right after a click goes to the room before.
+byId('room-list').addEventListener('click', (e) => {
+  const link = e.target.closest('.room-item');
+  if (!link || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
+  e.preventDefault();
+  location.hash = link.hash;
   route();
 });
 

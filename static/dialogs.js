@@ -2,7 +2,7 @@
 import { byId, clone, paintAvatar, setFault, setText } from './dom.js';
 import { count, lang, sentence, setLanguage, setTheme, t, theme } from './i18n.js';
 import { PeopleInput } from './people.js';
-import { roomHash, roomName } from './rooms.js';
+import { roomName } from './rooms.js';
 
 /** @typedef {import('./channel.js').Engine} Engine */
 /** @typedef {import('./channel.js').Room} Room */
@@ -14,7 +14,10 @@ function closable(dialog) {
     if (e.target !== dialog) return;
     const box = dialog.getBoundingClientRect();
     const inside = e.clientX >= box.left && e.clientX <= box.right && e.clientY >= box.top && e.clientY <= box.bottom;
-    if (!inside) dialog.close();
+    if (!inside && dialog.ariaBusy !== 'true') dialog.close();
+  });
+  dialog.addEventListener('cancel', (e) => {
+    if (dialog.ariaBusy === 'true') e.preventDefault();
   });
 }
 
@@ -49,8 +52,8 @@ function confirm(title, body, action) {
   return new Promise((resolve) => dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true }));
 }
 
-/** @param {Engine} engine */
-export function newChat(engine) {
+/** @param {Engine} engine @param {() => void} hold @param {(id?: string) => void} release */
+export function newChat(engine, hold, release) {
   const dialog = byId('dialog-new-chat');
   const who = new PeopleInput(dialog.querySelector('.people'), engine, false);
   closable(dialog);
@@ -62,19 +65,19 @@ export function newChat(engine) {
   });
   dialog.querySelector('form').addEventListener('submit', async (e) => {
     e.preventDefault();
+    hold();
     const answer = await attempt(dialog, dialog.querySelector('[data-testid=new-chat-start]'), async () => {
       const [to] = await who.values();
       if (!to) throw { code: 'empty' };
       return engine.call('newChat', { address: to });
     });
-    if (answer === undefined) return;
-    dialog.close();
-    location.hash = roomHash(roomOf(answer));
+    if (answer !== undefined) dialog.close();
+    release(roomOf(answer));
   });
 }
 
-/** @param {Engine} engine */
-export function newGroup(engine) {
+/** @param {Engine} engine @param {() => void} hold @param {(id?: string) => void} release */
+export function newGroup(engine, hold, release) {
   const dialog = byId('dialog-new-group');
   const name = byId('new-group-name');
   const members = new PeopleInput(dialog.querySelector('.people'), engine, true);
@@ -88,13 +91,13 @@ export function newGroup(engine) {
   });
   dialog.querySelector('form').addEventListener('submit', async (e) => {
     e.preventDefault();
+    hold();
     const answer = await attempt(dialog, dialog.querySelector('[data-testid=new-group-create]'), async () => {
       if (!name.value.trim()) throw { code: 'empty' };
       return engine.call('newGroup', { name: name.value.trim(), members: await members.values() });
     });
-    if (answer === undefined) return;
-    dialog.close();
-    location.hash = roomHash(roomOf(answer));
+    if (answer !== undefined) dialog.close();
+    release(roomOf(answer));
   });
 }
 

@@ -266,7 +266,7 @@ export class Timeline {
     const toMe = whom && whom === this.#me?.displayName && known(key.replace('.', '.you_'));
     if (message.mine) key += '_you';
     else if (toMe) key = key.replace('.', '.you_');
-    return known(key) ? t(key, { who: who || message.senderName, whom, name }) : t('notice.unknown');
+    return known(key) ? t(key, { who: who || message.senderName || t('chat.somebody'), whom: whom || t('chat.somebody'), name }) : t('notice.unknown');
   }
 
   /** Day, divider and grouping follow from the neighbours. */
@@ -362,7 +362,7 @@ export class Timeline {
     this.#engine.call('markRead', { room: this.#room.id, key: last.message.key }).catch(() => {});
   }
 
-  /** A line for those who listen. @param {Message} message @param {Room} room @param {boolean} here */
+  /** A line for those who listen. @param {Message} message @param {Room} room @param {boolean} here whether the room goes without saying */
   announce(message, room, here) {
     const line = document.createElement('p');
     if (message.kind === 'notice') line.textContent = this.#noticeText(message);

@@ -192,6 +192,7 @@ var german = map[string]string{
 	"chat.theme_light":       "Hell",
 	"chat.theme_dark":        "Dunkel",
 	"chat.signed_in_as":      "Angemeldet als",
+	"chat.somebody":          "Jemand",
 	"chat.unnamed":           "Gruppe ohne Namen",
 
 	"notice.created":      "{who} hat die Gruppe „{name}“ angelegt",

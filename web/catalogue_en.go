@@ -193,6 +193,7 @@ var english = map[string]string{
 	"chat.theme_light":       "Light",
 	"chat.theme_dark":        "Dark",
 	"chat.signed_in_as":      "Signed in as",
+	"chat.somebody":          "Somebody",
 	"chat.unnamed":           "Unnamed group",
 
 	"notice.created":      "{who} made the group “{name}”",
