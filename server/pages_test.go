@@ -555,6 +555,43 @@ func TestDiskFullIsSaid(t *testing.T) {
 	}
 }
 
+// A server whose disk is full starts all the same, so that people can read and the operator can look.
+func TestStartsOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	open := func(pages int64) *Server {
+		s, err := New(t.Context(), Config{Dev: true, Data: dir, PasswordMemory: 64, MaxPages: pages})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open(0)
+	if _, err := newSetupLink(t.Context(), s.cfg, s.db, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(1) // SQLite takes this as: no page more than there are
+	for i := 0; ; i++ {
+		if err := s.db.Write(t.Context(), func(tx *db.Tx) error { return tx.SetSetting(fmt.Sprint(i), make([]byte, 500)) }); err != nil {
+			break
+		}
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(1)
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("ready: %d %s", w.Code, w.Body)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestResetLink(t *testing.T) {
 	s := newSite(t)
 	alice := s.withAdmin()

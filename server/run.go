@@ -25,6 +25,9 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	if err := cfg.canServe(); err != nil {
 		return err
 	}
+	if cfg.Federation != "" || cfg.ACMEDirectory != "" || cfg.ACMEEmail != "" {
+		cfg.Log.Warn("-federation and -acme-… do nothing in this version yet")
+	}
 	secure, err := cfg.tls()
 	if err != nil {
 		return err

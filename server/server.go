@@ -29,7 +29,6 @@ const (
 
 	drainTime = 8 * time.Second // of the 10 a supervisor gives
 
-	settingDomain  = "domain"
 	settingBaseURL = "base_url"
 )
 
@@ -110,17 +109,22 @@ func (s *Server) open(ctx context.Context) (err error) {
 	return err
 }
 
-// setBase remembers how links to this server begin, for the command line too.
+// setBase remembers how links to this server begin, for the command line too. It writes only what has changed: a server
+// on a full disk must still start.
 func (s *Server) setBase(ctx context.Context, base string) error {
 	s.mu.Lock()
 	s.baseURL = base
 	s.mu.Unlock()
-	return s.db.Write(ctx, func(tx *db.Tx) error {
-		if err := tx.SetSetting(settingDomain, []byte(s.cfg.Domain)); err != nil {
-			return err
-		}
-		return tx.SetSetting(settingBaseURL, []byte(base))
+	old := ""
+	err := s.db.Read(ctx, func(tx *db.Tx) error {
+		b, err := tx.Setting(settingBaseURL)
+		old = string(b)
+		return err
 	})
+	if old == base || err != nil && !errors.Is(err, db.ErrNotFound) {
+		return err
+	}
+	return s.db.Write(ctx, func(tx *db.Tx) error { return tx.SetSetting(settingBaseURL, []byte(base)) })
 }
 
 func (s *Server) base() string {
