@@ -107,6 +107,7 @@ func (k *check) openJoin() *Refusal {
 
 // collect reads the changes of the participant list.
 func (k *check) collect() *Refusal {
+	var all []ParticipantsUpdate
 	for i := range k.Proposals {
 		p := &k.Proposals[i]
 		if p.Kind != SetComponent || p.Component != ParticipantList {
@@ -116,9 +117,10 @@ func (k *check) collect() *Refusal {
 		if err != nil {
 			return refuse("PL-2", "malformed participant list update")
 		}
-		if _, err := k.Before.Participants.Apply(u); err != nil {
-			return refuse("PL-3", "participant list update does not apply")
+		if !k.Before.Participants.has(u) {
+			return refuse("PL-2", "no participant at this index")
 		}
+		all = append(all, u)
 		for _, c := range k.Before.Participants.changes(u) {
 			k.listChanges = append(k.listChanges, c)
 			if c.to == RoleNone || c.to == RoleBanned {
@@ -128,6 +130,9 @@ func (k *check) collect() *Refusal {
 				k.admitted[c.user] = p.By
 			}
 		}
+	}
+	if _, err := k.Before.Participants.Apply(all...); err != nil {
+		return refuse("PL-3", "participant list updates do not apply")
 	}
 	return nil
 }

@@ -140,8 +140,12 @@ func (p Participants) Apply(updates ...ParticipantsUpdate) (Participants, error)
 		return nil, err
 	}
 	// removed and added again in one commit is touched twice, too
+	again := make(map[string]bool, len(added))
 	for _, a := range added {
-		if p.Find(a.User) >= 0 {
+		again[a.User] = true
+	}
+	for _, e := range p {
+		if again[e.User] {
 			return nil, errors.New("policy: added participant is already listed")
 		}
 	}
@@ -165,7 +169,22 @@ func (p Participants) validate() error {
 	return nil
 }
 
-// changes lists what u does to p, in terms of users. Indices must have passed Apply.
+// has tells whether there is somebody at every index of u.
+func (p Participants) has(u ParticipantsUpdate) bool {
+	for _, c := range u.ChangedRoleParticipants {
+		if uint64(c.UserIndex) >= uint64(len(p)) {
+			return false
+		}
+	}
+	for _, i := range u.RemovedIndices {
+		if uint64(i) >= uint64(len(p)) {
+			return false
+		}
+	}
+	return true
+}
+
+// changes lists what u does to p, in terms of users. All indices must exist.
 func (p Participants) changes(u ParticipantsUpdate) []listChange {
 	var out []listChange
 	for _, c := range u.ChangedRoleParticipants {

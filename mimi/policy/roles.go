@@ -22,6 +22,9 @@ const (
 
 const bannedName = "banned"
 
+// maxRoles limits the encoded list of roles, which every decision walks through, in octets.
+const maxRoles = 32 << 10
+
 // RoleChanges lists the roles reachable from one role.
 //
 // draft-ietf-mimi-room-policy-03, Section 3: SingleSourceRoleChangeTargets.
@@ -106,6 +109,9 @@ type Roles []Role
 
 // UnmarshalRoles decodes the data of RolesList; an update has the same form.
 func UnmarshalRoles(data []byte) (Roles, error) {
+	if len(data) > maxRoles {
+		return nil, malformed("roles list: too long")
+	}
 	return decode(data, "roles list", func(s *cryptobyte.String, r *Roles) bool {
 		return readList(s, (*[]Role)(r), readRole)
 	})

@@ -45,9 +45,13 @@ func NewState(get func(id uint16) ([]byte, bool), clients []string) (*State, err
 }
 
 func (s *State) index() {
+	byIndex := make(map[uint32]*Role, len(s.Roles))
+	for i := range s.Roles {
+		byIndex[s.Roles[i].RoleIndex] = &s.Roles[i]
+	}
 	s.role = make(map[string]*Role, len(s.Participants))
 	for _, p := range s.Participants {
-		s.role[p.User] = s.Roles.Get(p.RoleIndex)
+		s.role[p.User] = byIndex[p.RoleIndex]
 	}
 }
 

@@ -2,7 +2,6 @@ package room
 
 import (
 	"bytes"
-	"slices"
 
 	"kith/mimi/mls"
 	"kith/mimi/policy"
@@ -61,15 +60,18 @@ func CheckCommit(before *View, s *mls.StagedCommit, at uint64) (*View, *policy.R
 //
 // RFC 9420, Section 5.3.2
 func checkFresh(before, after *View, s *mls.StagedCommit, at uint64) *policy.Refusal {
-	added := s.AddedLeaves()
+	added := make(map[mls.LeafIndex]bool)
+	for _, leaf := range s.AddedLeaves() {
+		added[leaf] = true
+	}
 	if leaf, ok := s.AddedLeaf(); ok {
-		added = append(added, leaf)
+		added[leaf] = true
 	}
 	for _, m := range after.members {
 		id := after.id(m.Leaf)
 		old, ok := before.byClient[m.Client]
 		same := ok && bytes.Equal(before.id(before.members[old].Leaf).cert, id.cert)
-		if (!same || slices.Contains(added, m.Leaf)) && !id.validAt(at) {
+		if (!same || added[m.Leaf]) && !id.validAt(at) {
 			return refusal("CR-5", "new credential is not valid at this time")
 		}
 	}

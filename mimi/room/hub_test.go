@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"kith/mimi/mls"
@@ -199,6 +200,32 @@ func BenchmarkSubmit(b *testing.B) {
 	}
 }
 
+// BenchmarkUpdateOf200 is a commit in a room of 200 users.
+func BenchmarkUpdateOf200(b *testing.B) {
+	w := newWorld(b)
+	alice := w.device("mimi://a.example/u/alice", "1")
+	w.create(alice, w.spec(alice))
+	var list []mls.Proposal
+	for i := range 200 {
+		d := w.device(fmt.Sprintf("mimi://b.example/u/user%d", i), "1")
+		w.devices = w.devices[:1]
+		add, err := room.AddUser(alice.view, d.user, packages(d))
+		if err != nil {
+			b.Fatal(err)
+		}
+		list = append(list, add...)
+	}
+	w.accept(alice, alice.commit(list...))
+	req := alice.commit()
+	b.ReportAllocs()
+	for b.Loop() {
+		out, err := w.hub.Update(w.ms(), alice.id, req)
+		if err != nil || out.Next == nil {
+			b.Fatal(out.Response)
+		}
+	}
+}
+
 func BenchmarkUpdate(b *testing.B) {
 	w, alice, _, _, _ := trio(b)
 	req := alice.commit()
@@ -209,4 +236,36 @@ func BenchmarkUpdate(b *testing.B) {
 			b.Fatal(out.Response)
 		}
 	}
+}
+
+// FuzzUpdate brings arbitrary octets to a room in use.
+func FuzzUpdate(f *testing.F) {
+	w, alice, bob, _, _ := trio(f)
+	dora := w.device("mimi://b.example/u/dora", "1")
+	add, err := room.AddUser(alice.view, dora.user, packages(dora))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, req := range []*wire.UpdateRequest{alice.commit(add...), bob.leave(), w.join(w.device("mimi://a.example/u/alice", "2"))} {
+		data, err := req.Bytes()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		req, err := wire.UnmarshalUpdateRequest(data)
+		if err != nil {
+			return
+		}
+		for _, from := range w.devices {
+			out, err := w.hub.Update(w.ms(), from.id, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := out.Response.Bytes(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

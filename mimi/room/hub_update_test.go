@@ -145,7 +145,7 @@ func TestUP3MutatedRequestsNeverAccepted(t *testing.T) {
 		from *device
 		data []byte
 	}{{alice, data}, {bob, leaving}} {
-		for range 400 {
+		for range 150 {
 			forged := bytes.Clone(c.data)
 			forged[r.IntN(len(forged))] ^= 1 << r.IntN(8)
 			req, err := wire.UnmarshalUpdateRequest(forged)

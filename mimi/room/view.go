@@ -9,6 +9,9 @@ import (
 	"kith/mimi/policy"
 )
 
+// maxComponents limits the components of a room; some forty are defined.
+const maxComponents = 64
+
 // Member is one client in the room's group.
 type Member struct {
 	Leaf   mls.LeafIndex
@@ -142,6 +145,9 @@ func (v *View) checkExtensions(dict mls.AppDataDictionary) error {
 	required, err := mls.UnmarshalComponentsList(list)
 	if err != nil {
 		return err
+	}
+	if len(dict) > maxComponents {
+		return errors.New("room: too many components")
 	}
 	for _, c := range dict {
 		if !slices.Contains(required, c.ID) {
