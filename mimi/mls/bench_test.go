@@ -16,7 +16,7 @@ var benchSizes = []int{2, 10, 100, 500, 1000}
 func bigWorld(t testing.TB, n int, present ...int) *world {
 	t.Helper()
 	r := newRandom(uint64(n))
-	w := &world{t: t, r: r, cfg: Config{Application: testApp{}, Rand: r}, members: map[string]*Group{}, n: n}
+	w := &world{t: t, r: r, cfg: Config{Application: testApp{}, Rand: r}, members: map[string]*Group{}}
 	groupID := []byte("big group")
 	clients := make([]*Client, n)
 	keys := treeKeys{}

@@ -9,6 +9,6 @@
 // What a decoder returns shares the memory of its input. Decoders accept one encoding per value, are linear in their
 // input and never allocate more than in proportion to it. No error holds key material.
 //
-// Limits: cipher suite 0x0001; 2^16 leaves; at most 1,000 generations of a ratchet are skipped and 20 skipped keys
+// Limits: cipher suite 0x0001; 2^16 leaves; 1,024 pending proposals and 4,096 in a commit; at most 1,000 generations of a ratchet are skipped and 20 skipped keys
 // kept; proposals of unknown type are refused, as their length is unknown.
 package mls

@@ -42,8 +42,6 @@ type world struct {
 	cfg     Config
 	members map[string]*Group
 	hub     *PublicGroup
-	tree    RatchetTree
-	n       int
 }
 
 func newWorld(t testing.TB, seed uint64, ext Extensions) *world {
@@ -51,7 +49,6 @@ func newWorld(t testing.TB, seed uint64, ext Extensions) *world {
 	r := newRandom(seed)
 	w := &world{t: t, r: r, cfg: Config{Application: testApp{}, Rand: r}, members: map[string]*Group{}}
 	g := must[*Group](t)(NewGroup(w.cfg, w.client("m0"), []byte("group"), ext))
-	w.n = 1
 	w.members["m0"] = g
 	w.hub = must[*PublicGroup](t)(NewPublicGroup(w.cfg, must[*GroupInfo](t)(g.GroupInfo()), must[RatchetTree](t)(g.RatchetTree())))
 	return w
@@ -205,7 +202,7 @@ func TestGroupExternalJoin(t *testing.T) {
 	// x lost its state and comes back in place of its old leaf
 	old := w.members["x"].OwnLeaf()
 	delete(w.members, "x")
-	c := w.client("x")
+	c := g.client // with its old signature key
 	g, bundle, err = JoinExternal(w.cfg, c, w.hub.GroupInfo(), must[RatchetTree](t)(w.hub.RatchetTree()), []Proposal{RemoveProposal(old)}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -763,6 +763,14 @@ func TestLesson24PathSecretMustFitTheTree(t *testing.T) {
 	if _, err := JoinWelcome(w.cfg, c, forged, tree, key); err == nil || !strings.Contains(err.Error(), "path secret") {
 		t.Errorf("wrong path secret: %v", err)
 	}
+	gs.pathSecret = nil
+	forged.Secrets = nil
+	if err := forged.addMember(suite1, key.KeyPackage, gs); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := JoinWelcome(w.cfg, c, forged, tree, key); err == nil || !strings.Contains(err.Error(), "path secret") {
+		t.Errorf("no path secret: %v", err)
+	}
 	must[*Group](t)(JoinWelcome(w.cfg, c, b.Welcome, tree, key))
 }
 

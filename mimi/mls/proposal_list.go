@@ -44,7 +44,13 @@ type proposalList struct {
 	nonDefault   []ProposalType
 }
 
+// maxProposals bounds the list of a commit, and with it what a commit can cost.
+const maxProposals = 4096
+
 func newProposalList(all []StagedProposal) (*proposalList, error) {
+	if len(all) > maxProposals {
+		return nil, errors.New("mls: too many proposals in a commit")
+	}
 	l := &proposalList{all: all}
 	bins := map[ProposalType]*[]StagedProposal{
 		ProposalAdd:                    &l.adds,

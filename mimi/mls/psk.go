@@ -84,13 +84,6 @@ func (p *PreSharedKeyID) unmarshalBody(s *cryptobyte.String) bool {
 	}
 }
 
-// same reports whether both name the same use of the same PSK.
-func (p *PreSharedKeyID) same(o *PreSharedKeyID) bool {
-	a, errA := marshal(p)
-	b, errB := marshal(o)
-	return errA == nil && errB == nil && string(a) == string(b)
-}
-
 // preSharedKey is a PSK with its identity.
 type preSharedKey struct {
 	id     PreSharedKeyID

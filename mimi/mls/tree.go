@@ -71,6 +71,7 @@ type treeNode struct {
 type ratchetTree struct {
 	suite *suite
 	slots []*treeNode // full width; nil is a blank node without hash
+	taken int         // no leaf below this index is blank
 }
 
 func newRatchetTree(s *suite, leaf *LeafNode) *ratchetTree {
@@ -78,7 +79,7 @@ func newRatchetTree(s *suite, leaf *LeafNode) *ratchetTree {
 }
 
 func (t *ratchetTree) clone() *ratchetTree {
-	return &ratchetTree{suite: t.suite, slots: slices.Clone(t.slots)}
+	return &ratchetTree{suite: t.suite, slots: slices.Clone(t.slots), taken: t.taken}
 }
 
 func (t *ratchetTree) leafCount() uint32 { return (uint32(len(t.slots)) + 1) / 2 }
@@ -140,6 +141,7 @@ func (t *ratchetTree) set(x nodeIndex, n *treeNode) {
 func (t *ratchetTree) setLeaf(i LeafIndex, leaf *LeafNode) {
 	if leaf == nil {
 		t.set(i.node(), nil)
+		t.taken = min(t.taken, int(i))
 		return
 	}
 	t.set(i.node(), &treeNode{leaf: leaf})
@@ -184,12 +186,12 @@ func (t *ratchetTree) leaves() []*LeafNode {
 //
 // RFC 9420, Section 7.7
 func (t *ratchetTree) freeLeaf() (LeafIndex, error) {
-	for x := 0; x < len(t.slots); x += 2 {
-		if t.blank(nodeIndex(x)) {
-			return LeafIndex(x / 2), nil
+	n := t.leafCount()
+	for ; t.taken < int(n); t.taken++ {
+		if i := LeafIndex(t.taken); t.leaf(i) == nil {
+			return i, nil
 		}
 	}
-	n := t.leafCount()
 	if n >= maxLeaves {
 		return 0, errors.New("mls: ratchet tree is full")
 	}

@@ -212,14 +212,26 @@ func (t *ratchetTree) walkPath(keys treeKeys, steps []pathStep, secret []byte) (
 // RFC 9420, Section 12.4.3.1
 func (t *ratchetTree) joinerKeys(own, signer LeafIndex, leafKey *HPKEPrivateKey, pathSecret []byte) (treeKeys, error) {
 	keys := treeKeys{own.node(): leafKey}
-	if pathSecret == nil {
-		return keys, nil
+	if pathSecret != nil {
+		steps := t.filteredDirectPath(signer)
+		at := slices.IndexFunc(steps, func(s pathStep) bool { return s.node == commonAncestor(own, signer) })
+		if at < 0 {
+			return nil, errors.New("mls: path secret does not match the tree")
+		}
+		var err error
+		if keys, _, err = t.walkPath(keys, steps[at:], pathSecret); err != nil {
+			return nil, err
+		}
 	}
-	steps := t.filteredDirectPath(signer)
-	at := slices.IndexFunc(steps, func(s pathStep) bool { return s.node == commonAncestor(own, signer) })
-	if at < 0 {
-		return nil, errors.New("mls: path secret does not match the tree")
+	// a node without our key, at which we are not an unmerged leaf either, would cut us off from later commits
+	for _, x := range directPath(own.node(), t.leafCount()) {
+		p := t.parentAt(x)
+		if p == nil || keys[x] != nil {
+			continue
+		}
+		if _, unmerged := slices.BinarySearch(p.UnmergedLeaves, own); !unmerged {
+			return nil, errors.New("mls: welcome lacks the path secret")
+		}
 	}
-	keys, _, err := t.walkPath(keys, steps[at:], pathSecret)
-	return keys, err
+	return keys, nil
 }
