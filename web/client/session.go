@@ -120,6 +120,10 @@ func askGreeting(ctx context.Context, t Transport) (*api.Greeting, error) {
 	}
 	defer conn.Close()
 	g, _, err := readGreeting(ctx, conn)
+	var closed *CloseError
+	if err != nil && !errors.As(err, &closed) {
+		err = errOffline
+	}
 	return g, err
 }
 
@@ -186,9 +190,14 @@ func with[T any](ctx context.Context, s *Session, op func(e *engine, ctx context
 func describe(err error) *Error {
 	var known *Error
 	var status *statusError
+	var closed *CloseError
 	switch {
 	case errors.As(err, &known):
 		return known
+	case errors.As(err, &closed) && closed.Code == closeSignedOut:
+		return fail(CodeSignedOut, "the session ended")
+	case errors.As(err, &closed):
+		return fail(CodeOffline, "no connection")
 	case errors.As(err, &status):
 		return status.describe()
 	case errors.Is(err, ErrNoSpace):

@@ -1,0 +1,67 @@
+//go:build js && wasm
+
+// Program wasm is the engine in the browser's worker: it binds web/client to JavaScript and holds no logic.
+//
+// The worker provides globalThis.kithHost, documented at host, and finds globalThis.kithEngine:
+//
+//	start()          → Promise<undefined>   starts the session; it lives as long as the worker
+//	call(op, args)   → Promise<value>       an operation of the table in ops.go; rejects with {code, text}
+//
+// Every operation runs in a goroutine of its own, so the event loop is never blocked.
+package main
+
+import (
+	"syscall/js"
+
+	"kith/web/client"
+)
+
+// pageMessage is what all pages get when something is new.
+type pageMessage struct {
+	T, Kind string
+	Value   any
+}
+
+func main() {
+	h := host{js.Global().Get("kithHost")}
+	s := client.New(client.Config{
+		Store: store{h}, Transport: transport{h}, DeviceName: arguments{h.Value}.str("deviceName"),
+		Post: func(v client.View) { h.Call("post", toJS(pageMessage{"view", v.Kind, v.Value})) },
+	})
+	engine := js.Global().Get("Object").New()
+	// start() → Promise<undefined>
+	engine.Set("start", js.FuncOf(func(js.Value, []js.Value) any {
+		go func() { _ = s.Run(background) }()
+		return js.Global().Get("Promise").Call("resolve")
+	}))
+	// call(op string, args object) → Promise<value>
+	engine.Set("call", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		args = append(args, js.Undefined(), js.Undefined())
+		return promise(func() (any, error) { return call(s, args[0], arguments{args[1]}) })
+	}))
+	js.Global().Set("kithEngine", engine)
+	select {}
+}
+
+// promise runs fn in a goroutine and settles with its result. Every error crosses as {code, text}.
+func promise(fn func() (any, error)) js.Value {
+	var run js.Func
+	run = js.FuncOf(func(_ js.Value, args []js.Value) any {
+		resolve, reject := args[0], args[1]
+		go func() {
+			defer run.Release()
+			v, err := fn()
+			if err == nil {
+				resolve.Invoke(toJS(v))
+				return
+			}
+			known, ok := err.(*client.Error)
+			if !ok {
+				known = &client.Error{Code: client.CodeInternal, Text: err.Error()}
+			}
+			reject.Invoke(toJS(known))
+		}()
+		return nil
+	})
+	return js.Global().Get("Promise").New(run)
+}

@@ -1,0 +1,108 @@
+//go:build js && wasm
+
+package main
+
+import (
+	"context"
+	"syscall/js"
+
+	"kith/web/client"
+)
+
+// arguments reads the object an operation was called with; what is absent or of another type reads as zero.
+type arguments struct{ v js.Value }
+
+func (a arguments) get(name string) js.Value {
+	if a.v.Type() != js.TypeObject {
+		return js.Undefined()
+	}
+	return a.v.Get(name)
+}
+
+func (a arguments) str(name string) (s string) {
+	if v := a.get(name); v.Type() == js.TypeString {
+		s = v.String()
+	}
+	return s
+}
+
+func (a arguments) number(name string) (n int) {
+	if v := a.get(name); v.Type() == js.TypeNumber {
+		n = v.Int()
+	}
+	return n
+}
+
+func (a arguments) list(name string) (out []string) {
+	if v := a.get(name); v.InstanceOf(js.Global().Get("Array")) {
+		for i := range v.Length() {
+			if s := v.Index(i); s.Type() == js.TypeString {
+				out = append(out, s.String())
+			}
+		}
+	}
+	return out
+}
+
+// background is the context of operations: pages wait for promises, they do not cancel.
+var background = context.Background()
+
+// done is an operation without a value.
+func done(run func(s *client.Session, a arguments) error) operation {
+	return func(s *client.Session, a arguments) (any, error) { return nil, run(s, a) }
+}
+
+type operation func(s *client.Session, a arguments) (any, error)
+
+// operations is the table of what a page can ask for. In front of each stands its JavaScript form.
+var operations = map[string]operation{
+	// state({}) → state
+	"state": func(s *client.Session, _ arguments) (any, error) { return s.State(background), nil },
+	// rooms({}) → [room]
+	"rooms": func(s *client.Session, _ arguments) (any, error) { return s.Rooms(background) },
+	// timeline({room, before?, limit?}) → {messages, more}
+	"timeline": func(s *client.Session, a arguments) (any, error) {
+		return s.Timeline(background, a.str("room"), a.str("before"), a.number("limit"))
+	},
+	// send({room, text}) → message
+	"send": func(s *client.Session, a arguments) (any, error) {
+		return s.Send(background, a.str("room"), a.str("text"))
+	},
+	// retry({room, id}) → undefined
+	"retry": done(func(s *client.Session, a arguments) error { return s.Retry(background, a.str("room"), a.str("id")) }),
+	// discard({room, id}) → undefined
+	"discard": done(func(s *client.Session, a arguments) error { return s.Discard(background, a.str("room"), a.str("id")) }),
+	// newChat({address}) → room
+	"newChat": func(s *client.Session, a arguments) (any, error) { return s.NewChat(background, a.str("address")) },
+	// newGroup({name, members: [address]}) → room
+	"newGroup": func(s *client.Session, a arguments) (any, error) {
+		return s.NewGroup(background, a.str("name"), a.list("members"))
+	},
+	// members({room}) → [member]
+	"members": func(s *client.Session, a arguments) (any, error) { return s.Members(background, a.str("room")) },
+	// addMembers({room, members: [address]}) → undefined
+	"addMembers": done(func(s *client.Session, a arguments) error {
+		return s.AddMembers(background, a.str("room"), a.list("members"))
+	}),
+	// removeMember({room, user}) → undefined
+	"removeMember": done(func(s *client.Session, a arguments) error {
+		return s.RemoveMember(background, a.str("room"), a.str("user"))
+	}),
+	// rename({room, name}) → undefined
+	"rename": done(func(s *client.Session, a arguments) error { return s.Rename(background, a.str("room"), a.str("name")) }),
+	// markRead({room, key}) → undefined
+	"markRead": done(func(s *client.Session, a arguments) error { return s.MarkRead(background, a.str("room"), a.str("key")) }),
+	// search({text}) → [{user, name, displayName}]
+	"search": func(s *client.Session, a arguments) (any, error) { return s.Search(background, a.str("text")) },
+	// signOut({}) → undefined
+	"signOut": done(func(s *client.Session, _ arguments) error { return s.SignOut(background) }),
+	// dropped({}) → {reason: count}
+	"dropped": func(s *client.Session, _ arguments) (any, error) { return s.Dropped(background) },
+}
+
+func call(s *client.Session, op js.Value, a arguments) (any, error) {
+	if run, ok := operations[op.String()]; ok && op.Type() == js.TypeString {
+		return run(s, a)
+	}
+	return nil, &client.Error{Code: client.CodeInternal, Text: "unknown operation"}
+}
