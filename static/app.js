@@ -120,8 +120,10 @@ function showRooms(next) {
   roomsKnown = true;
   byId('rooms-empty').hidden = rooms.length > 0;
   byId('nothing-title').hidden = byId('nothing-body').hidden = rooms.length === 0;
-  list.show(rooms, timeline.room, state.me);
-  const unread = rooms.reduce((sum, room) => sum + room.unread, 0);
+  // What comes in under the reader's eyes is not news to be counted.
+  const shown = rooms.map((room) => (room.id === timeline.room && timeline.reading ? { ...room, unread: 0 } : room));
+  list.show(shown, timeline.room, state.me);
+  const unread = shown.reduce((sum, room) => sum + room.unread, 0);
   document.title = unread ? `(${unread}) Kith` : 'Kith';
   const room = current();
   if (room && room.id === roomOfHash()) {

@@ -50,6 +50,11 @@ export class Timeline {
     return this.#room?.id ?? '';
   }
 
+  /** Whether somebody looks at the newest message. */
+  get reading() {
+    return !!this.#room && this.#stuck && document.visibilityState === 'visible';
+  }
+
   /** Shows a room from its end, or from what is unread. @param {Room} room @param {import('./channel.js').Me} me */
   async open(room, me) {
     const visit = ++this.#visit;
@@ -355,7 +360,7 @@ export class Timeline {
 
   /** What is in view on a visible page has been read. */
   #mark() {
-    if (!this.#room || document.visibilityState !== 'visible' || !this.#stuck) return;
+    if (!this.reading) return;
     const last = this.#entries.findLast((e) => e.message.state !== 'sending' && e.message.state !== 'failed');
     if (!last || (last.message.key <= this.#markedKey && this.#room.unread === 0)) return;
     this.#markedKey = last.message.key;
