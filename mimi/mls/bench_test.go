@@ -62,7 +62,7 @@ func bigWorld(t testing.TB, n int, present ...int) *world {
 			}
 		}
 		w.members[fmt.Sprint("m", i)] = &Group{
-			view:        view{cfg: w.cfg, state: state},
+			view:        view{cfg: w.cfg, state: state, member: true},
 			client:      clients[i],
 			memberEpoch: memberEpoch{leaf: leaf, keys: own, secrets: suite1.epochSecretsOf(bytes.Clone(epochSecret), tree.leafCount())},
 		}

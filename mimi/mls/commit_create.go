@@ -145,7 +145,7 @@ func (g *Group) assemble(values []Proposal) (*provisional, []StagedProposal, err
 
 // applicable applies a list and checks that its PSKs are there.
 func (g *Group) applicable(list []StagedProposal, self Sender) (*provisional, error) {
-	p, err := g.state.applyProposals(&g.cfg, list, self)
+	p, err := g.state.applyProposals(&g.cfg, list, self, g.cfg.now())
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,10 @@ type Application interface {
 
 // Config is what a member or verifier needs from outside: time, randomness, callbacks.
 type Config struct {
-	Now         func() time.Time // lifetimes are checked against it; nil: they are not checked
-	Rand        io.Reader        // nil: crypto/rand
+	// Now is the time against which the lifetimes of KeyPackages are checked: by a committer and a hub, not by a
+	// member that receives a commit, perhaps weeks later. nil: they are not checked at all.
+	Now         func() time.Time
+	Rand        io.Reader // nil: crypto/rand
 	Application Application
 	// PSK looks up external PSKs and resumption PSKs of other groups; nil is "not available". It may be nil itself.
 	PSK func(id *PreSharedKeyID) []byte

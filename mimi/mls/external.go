@@ -44,7 +44,7 @@ func JoinExternalWith(cfg Config, c *Client, gi *GroupInfo, tree RatchetTree, pr
 		}
 		list = append(list, *p)
 	}
-	p, err := state.applyProposals(&cfg, list, sender)
+	p, err := state.applyProposals(&cfg, list, sender, cfg.now())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,7 +58,7 @@ func JoinExternalWith(cfg Config, c *Client, gi *GroupInfo, tree RatchetTree, pr
 		return nil, nil, err
 	}
 	g := &Group{
-		view:        view{cfg: cfg, state: bundle.Staged.next},
+		view:        view{cfg: cfg, state: bundle.Staged.next, member: true},
 		client:      c,
 		memberEpoch: *bundle.Staged.member,
 		joining:     true,
@@ -81,7 +81,7 @@ func (v *view) receiveSelfRemove(m *Message) (*StagedProposal, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.receiveProposal(ac)
+	return v.receiveProposal(ac, v.receivedAt())
 }
 
 // ProposeExternal makes a proposal of a party outside of the group, which is the entry with the given index of the

@@ -96,7 +96,7 @@ func NewGroup(cfg Config, c *Client, groupID []byte, ext Extensions) (*Group, er
 		return nil, err
 	}
 	return &Group{
-		view:        view{cfg: cfg, state: state},
+		view:        view{cfg: cfg, state: state, member: true},
 		client:      c,
 		memberEpoch: memberEpoch{keys: treeKeys{0: key}, secrets: secrets},
 	}, nil
@@ -251,7 +251,7 @@ func (g *Group) propose(p Proposal, leafKey *HPKEPrivateKey, aad []byte) (*Messa
 	if err != nil {
 		return nil, err
 	}
-	if _, err := g.receiveProposal(ac); err != nil {
+	if _, err := g.receiveProposal(ac, g.cfg.now()); err != nil {
 		return nil, err
 	}
 	g.pending[len(g.pending)-1].leafKey = leafKey

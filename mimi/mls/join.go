@@ -58,7 +58,7 @@ func JoinWelcome(cfg Config, c *Client, w *Welcome, tree RatchetTree, key *KeyPa
 		return nil, err
 	}
 	return &Group{
-		view:        view{cfg: cfg, state: state},
+		view:        view{cfg: cfg, state: state, member: true},
 		client:      c,
 		memberEpoch: memberEpoch{leaf: own, keys: keys, secrets: secrets},
 	}, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"time"
 )
 
 // EphemeralApplication is an Application that knows components of AppEphemeral proposals. Without it every
@@ -221,10 +222,11 @@ type provisional struct {
 	hasPath     bool
 }
 
-// applyProposals checks a list and applies it to a copy of the state, for the committer as for everybody else.
+// applyProposals checks a list and applies it to a copy of the state, for the committer as for everybody else. now
+// is for the lifetimes of KeyPackages; zero leaves them out.
 //
 // RFC 9420, Section 12.3, with the order of draft-ietf-mls-extensions, Sections 4.7, 4.8 and 6.3
-func (s *publicState) applyProposals(cfg *Config, all []StagedProposal, sender Sender) (*provisional, error) {
+func (s *publicState) applyProposals(cfg *Config, all []StagedProposal, sender Sender, now time.Time) (*provisional, error) {
 	list, err := newProposalList(all)
 	if err != nil {
 		return nil, err
@@ -243,7 +245,7 @@ func (s *publicState) applyProposals(cfg *Config, all []StagedProposal, sender S
 		p.applyExtensions,
 		p.applyUpdates,
 		p.applyRemoves,
-		p.applyAdds,
+		func(cfg *Config) error { return p.applyAdds(cfg, now) },
 		p.checkOthers,
 		p.applyEphemeral,
 		p.applyAppData,
@@ -381,9 +383,9 @@ func (p *provisional) applyRemoves(*Config) error {
 }
 
 // applyAdds gives each new member its leaf.
-func (p *provisional) applyAdds(cfg *Config) error {
+func (p *provisional) applyAdds(cfg *Config, now time.Time) error {
 	for _, a := range p.list.adds {
-		if err := p.rules.checkKeyPackage(a.Proposal.Add, cfg.now()); err != nil {
+		if err := p.rules.checkKeyPackage(a.Proposal.Add, now); err != nil {
 			return err
 		}
 		// RFC 9420, Section 5.3.1

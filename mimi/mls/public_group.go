@@ -111,7 +111,7 @@ func (v *view) received(c *framedContent) *Received {
 
 // receive completes r with a proposal.
 func (v *view) receive(r *Received, ac *authenticatedContent) error {
-	p, err := v.receiveProposal(ac)
+	p, err := v.receiveProposal(ac, v.receivedAt())
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"slices"
+	"time"
 )
 
 // Errors of Process that callers branch on.
@@ -123,6 +124,20 @@ type view struct {
 	cfg     Config
 	state   *publicState
 	pending []storedProposal
+	// member is set in a Group: a member reads what was sent a while ago, a hub what is sent now
+	member bool
+}
+
+// receivedAt is the time for the lifetimes in what is received. A member may have been away for weeks, and would
+// never catch up if it refused an Add because the KeyPackage has expired since; the hub and the committer looked at
+// the lifetime when the Add was made.
+//
+// RFC 9420, Section 7.3: the check is not mandatory for what is received
+func (v *view) receivedAt() time.Time {
+	if v.member {
+		return time.Time{}
+	}
+	return v.cfg.now()
 }
 
 // GroupID returns the group's identifier.
@@ -261,7 +276,7 @@ func (v *view) checkFrame(groupID []byte, epoch uint64) error {
 }
 
 // receiveProposal checks a proposal that was sent by itself and keeps it for a commit.
-func (v *view) receiveProposal(ac *authenticatedContent) (*StagedProposal, error) {
+func (v *view) receiveProposal(ac *authenticatedContent, now time.Time) (*StagedProposal, error) {
 	c := &ac.content
 	p := c.proposal
 	ref, err := v.state.suite.proposalRef(ac)
@@ -274,7 +289,7 @@ func (v *view) receiveProposal(ac *authenticatedContent) (*StagedProposal, error
 	if len(v.pending) >= maxPending {
 		return nil, errors.New("mls: too many pending proposals")
 	}
-	if err := v.checkProposal(p, ac.wireFormat, c.sender); err != nil {
+	if err := v.checkProposal(p, ac.wireFormat, c.sender, now); err != nil {
 		return nil, err
 	}
 	staged := StagedProposal{Proposal: *p, Sender: c.sender, Ref: ref}
@@ -285,7 +300,7 @@ func (v *view) receiveProposal(ac *authenticatedContent) (*StagedProposal, error
 // checkProposal judges a proposal by itself, as far as that can be done before it is part of a list.
 //
 // RFC 9420, Section 12.1
-func (v *view) checkProposal(p *Proposal, wire WireFormat, sender Sender) error {
+func (v *view) checkProposal(p *Proposal, wire WireFormat, sender Sender, now time.Time) error {
 	s, cfg := v.state, &v.cfg
 	if !p.complete() {
 		return errors.New("mls: incomplete proposal")
@@ -301,7 +316,7 @@ func (v *view) checkProposal(p *Proposal, wire WireFormat, sender Sender) error 
 	}
 	switch p.Type {
 	case ProposalAdd:
-		if err := rules.checkKeyPackage(p.Add, cfg.now()); err != nil {
+		if err := rules.checkKeyPackage(p.Add, now); err != nil {
 			return err
 		}
 		return validateCredential(cfg.Application, &p.Add.LeafNode, nil)
@@ -392,7 +407,7 @@ func (v *view) verifyCommit(ac *authenticatedContent) (*provisional, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := v.state.applyProposals(&v.cfg, list, sender)
+	p, err := v.state.applyProposals(&v.cfg, list, sender, v.receivedAt())
 	if err != nil {
 		return nil, err
 	}

@@ -517,7 +517,7 @@ func RestoreGroup(cfg Config, c *Client, state, ratchets []byte) (*Group, error)
 	if !in.Empty() {
 		return nil, errState
 	}
-	g := &Group{view: view{cfg: cfg, state: st}, client: c, joining: flags&flagJoining != 0, out: flags&flagOut != 0}
+	g := &Group{view: view{cfg: cfg, state: st, member: true}, client: c, joining: flags&flagJoining != 0, out: flags&flagOut != 0}
 	if err := g.readMember(&s, flags); err != nil {
 		return nil, err
 	}
