@@ -87,6 +87,16 @@ func (b *bundle) icons() error {
 	return b.file("manifest.webmanifest")
 }
 
+// engineFlags keep the compiler from inlining, except in the loops of the cryptography. Measured on the whole module:
+// 1.27 MB instead of 1.43 MB as brotli. A later pattern wins over an earlier one.
+var engineFlags = []string{
+	"-gcflags=all=-l",
+	"-gcflags=crypto/internal/fips140/edwards25519/...=",
+	"-gcflags=crypto/internal/fips140/aes/...=",
+	"-gcflags=crypto/internal/fips140/sha256=",
+	"-gcflags=crypto/internal/fips140/sha512=",
+}
+
 // engine compiles the WebAssembly module.
 func (b *bundle) engine(pkg string) error {
 	dir, err := os.MkdirTemp("", "kith-wasm")
@@ -95,7 +105,8 @@ func (b *bundle) engine(pkg string) error {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "kith.wasm")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, ".")
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file}, engineFlags...)
+	cmd := exec.CommandContext(context.Background(), "go", append(args, ".")...)
 	cmd.Dir = pkg
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
 	cmd.Stderr = os.Stderr
