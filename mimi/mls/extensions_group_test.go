@@ -226,6 +226,26 @@ func TestML11ExternalSender(t *testing.T) {
 	w.refused("", must[*Message](t)(ProposeJoin(w.hub.Context(), c.SignatureKey, other.KeyPackage, nil)), "signature")
 }
 
+// A proposal that was sent but not saved before a crash comes back and is known again.
+func TestOwnProposalAfterCrash(t *testing.T) {
+	w := newWorld(t, 22, nil)
+	w.add("m0", "a", "b")
+	a := w.members["a"]
+	state, ratchets := must[[]byte](t)(a.State()), must[[]byte](t)(a.RatchetState())
+	m := must[*Message](t)(a.Propose(AppDataUpdateProposal(1, []byte("x")), nil))
+	w.members["a"] = must[*Group](t)(RestoreGroup(w.cfg, a.client, state, ratchets))
+	w.tell("a", m)
+	for range 2 {
+		if _, err := w.members["a"].Process(wire(t, m)); err != ErrOwnMessage {
+			t.Errorf("own proposal: %v", err)
+		}
+	}
+	w.commit("b", CommitOptions{})
+	if data, _ := w.members["a"].AppData().Get(1); string(data) != "x" {
+		t.Errorf("component %q", data)
+	}
+}
+
 func TestReInitEndsTheGroup(t *testing.T) {
 	w := newWorld(t, 13, nil)
 	w.add("m0", "a", "b")

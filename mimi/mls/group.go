@@ -294,9 +294,20 @@ func (g *Group) processPublic(m *PublicMessage) (*Received, error) {
 		return nil, err
 	}
 	if c.sender.Type == SenderMember && c.sender.Leaf == g.leaf {
-		return nil, ErrOwnMessage
+		return nil, g.processOwn(ac)
 	}
 	return g.handshake(ac)
+}
+
+// processOwn handles a message of ours that comes back. A proposal that a crash made us forget is learnt again:
+// others will refer to it.
+func (g *Group) processOwn(ac *authenticatedContent) error {
+	if ac.content.contentType == ContentTypeProposal {
+		if _, err := g.receiveProposal(ac, g.receivedAt()); err != nil && err != ErrReplayed {
+			return err
+		}
+	}
+	return ErrOwnMessage
 }
 
 // handshake handles a verified proposal or commit of the current epoch.
