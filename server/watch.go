@@ -10,7 +10,7 @@ import (
 // actionDisable is how the audit log calls the disabling of an account.
 const actionDisable = "disable user"
 
-const watchEvery = 5 * time.Second
+const watchEvery = 30 * time.Second
 
 // watch follows the audit log for what the command line, another process, did to accounts, and ends the sockets of those
 // that were disabled: their sessions are gone, but a socket that is open asks for none.
