@@ -116,6 +116,17 @@ func (p *provider) stop() {
 	if err := p.server.Close(context.Background()); err != nil {
 		p.t.Error(err)
 	}
+	text := p.log.String()
+	for _, banned := range []string{"mimi://", "panic"} {
+		if i := strings.Index(text, banned); i >= 0 {
+			p.t.Errorf("the log holds %q: %s", banned, text[max(0, i-100):min(len(text), i+2000)])
+		}
+	}
+	for name, a := range p.accounts {
+		if strings.Contains(text, a.Token) {
+			p.t.Errorf("the log holds the token of %s", name)
+		}
+	}
 }
 
 func (p *provider) user(name string) mimi.UserID { return p.accounts[name].User }

@@ -233,14 +233,14 @@ func readAll(r io.Reader) ([]byte, error) {
 	return bytes.Clone(buffer.Bytes()), nil
 }
 
-// endWith ends the socket because of what reading returned.
+// endWith tells the browser why reading has ended, if that is its fault, and waits until it knows.
 func (s *socket) endWith(err error) {
 	switch {
 	case errors.Is(err, api.ErrTooLarge):
-		s.end(websocket.StatusMessageTooBig, api.CodeTooLarge)
+		s.conn.Close(websocket.StatusMessageTooBig, api.CodeTooLarge)
 	case errors.Is(err, api.ErrKind), errors.Is(err, api.ErrMalformed), errors.Is(err, api.ErrTruncated):
 		s.m.metrics.refusals.add("frame", api.ReasonProtocol)
-		s.end(websocket.StatusProtocolError, api.ReasonProtocol)
+		s.conn.Close(websocket.StatusProtocolError, api.ReasonProtocol)
 	}
 }
 
