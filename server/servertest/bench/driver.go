@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -402,6 +404,8 @@ func (d *driver) latency(ctx context.Context) error {
 		return err
 	}
 	n := d.scale(1500, 150)
+	control := make(chan []time.Duration, 1)
+	go func() { control <- syncTimes(filepath.Dir(d.state), n) }()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	counts := make([]int64, len(clients))
@@ -428,13 +432,44 @@ func (d *driver) latency(ctx context.Context) error {
 	if err := errors.Join(err, l.stop()); err != nil {
 		return err
 	}
-	slices.Sort(times)
 	if len(times) != n {
 		return fmt.Errorf("%d of %d messages timed", len(times), n)
 	}
-	ms := func(q float64) float64 { return times[int(q*float64(n-1))].Seconds() * 1000 }
-	row("latency at 50/s, p50", "%.2f ms", ms(0.5), "")
-	row("latency at 50/s, p99", "%.2f ms", ms(0.99), "<= 10 ms")
-	row("latency at 50/s, max", "%.2f ms", ms(1), "")
+	row("latency at 50/s, p50", "%.2f ms", quantile(times, 0.5), "")
+	row("latency at 50/s, p99", "%.2f ms", quantile(times, 0.99), "<= 10 ms")
+	row("latency at 50/s, max", "%.2f ms", quantile(times, 1), "")
+	syncs := <-control
+	row("  one fsync meanwhile, p50", "%.2f ms", quantile(syncs, 0.5), "")
+	row("  one fsync meanwhile, p99", "%.2f ms", quantile(syncs, 0.99), "")
 	return nil
+}
+
+// quantile returns a quantile of times in milliseconds.
+func quantile(times []time.Duration, q float64) float64 {
+	slices.Sort(times)
+	if len(times) == 0 {
+		return 0
+	}
+	return times[int(q*float64(len(times)-1))].Seconds() * 1000
+}
+
+// syncTimes measures what the disk and the scheduler cost everybody at the moment: a page written and synced n times.
+func syncTimes(dir string, n int) (times []time.Duration) {
+	f, err := os.CreateTemp(dir, "sync")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	page := make([]byte, 4096)
+	for range n {
+		<-tick.C
+		start := time.Now()
+		if _, err := f.Write(page); err != nil || f.Sync() != nil {
+			return times
+		}
+		times = append(times, time.Since(start))
+	}
+	return times
 }
