@@ -166,7 +166,6 @@ func TestGI9WhoIsAuthorised(t *testing.T) {
 
 func TestGI9BannedAfterTheRequest(t *testing.T) {
 	w, alice, _, _, carol := trio(t)
-	_ = carol
 	carol2 := w.device("mimi://a.example/u/carol", "2")
 	w.groupInfo(carol2) // still allowed
 	w.accept(alice, alice.commit(proposals(t)(room.RemoveUser(alice.view, carol.user))...))

@@ -14,7 +14,6 @@ import (
 	"kith/mimi"
 	"kith/mimi/identity"
 	"kith/mimi/mls"
-	"kith/mimi/policy"
 	"kith/mimi/room"
 	"kith/mimi/wire"
 )
@@ -411,5 +410,3 @@ func (w *world) ask(req *wire.GroupInfoRequest) wire.GroupInfoResponse {
 	}
 	return *must[*wire.GroupInfoResponse](w.t)(wire.UnmarshalGroupInfoResponse(must[[]byte](w.t)(resp.Bytes())))
 }
-
-var _ = policy.RoleMember
