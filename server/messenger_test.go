@@ -76,7 +76,7 @@ func newProvider(t *testing.T, dir string, adjust func(*server.Config), names ..
 		t.Fatal(err)
 	}
 	// The bubble's clock begins in 2000, before any certificate of ours.
-	offset := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC).Sub(time.Now())
+	offset := time.Until(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))
 	p := &provider{t: t, dir: dir, domain: domain, accounts: make(map[string]servertest.Account), log: new(logBuffer)}
 	p.config = server.Config{Domain: testDomain, Data: dir, Dev: true, Now: func() time.Time { return time.Now().Add(offset) },
 		Log: slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}

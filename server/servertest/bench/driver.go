@@ -227,7 +227,7 @@ func (d *driver) startLoad(ctx context.Context, clients []*client) (*load, error
 	for _, c := range clients {
 		l.base = append(l.base, c.events.Load())
 		l.wg.Go(func() {
-			if err := c.listen(ctx); err != nil && ctx.Err() == nil {
+			if err := c.listen(ctx); ctx.Err() == nil {
 				l.mu.Lock()
 				l.err = errors.Join(l.err, err)
 				l.mu.Unlock()

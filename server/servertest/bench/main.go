@@ -92,7 +92,7 @@ func parent(o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	s, err := prepare(filepath.Join(dir, "data"), names(o.short))
+	s, err := prepare(filepath.Join(dir, "data"), names())
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (s *shared) load(path string) error {
 }
 
 // names are the accounts that the phases need.
-func names(short bool) []string {
+func names() []string {
 	var list []string
 	for i := range 550 {
 		list = append(list, "u"+strconv.Itoa(i))
@@ -264,6 +264,7 @@ func serve(o options) error {
 }
 
 func waitReady(url string) error {
+	var last error
 	for range 100 {
 		resp, err := http.Get(url + "/readyz")
 		if err == nil {
@@ -272,9 +273,11 @@ func waitReady(url string) error {
 			if resp.StatusCode == http.StatusOK {
 				return nil
 			}
-			err = errors.New(line)
+			last = errors.New("the server is not ready: " + line)
+		} else {
+			last = err
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	return errors.New("the server does not become ready")
+	return last
 }
