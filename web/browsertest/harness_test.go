@@ -194,6 +194,10 @@ func (p *profile) open(url string) *tab {
 	ctx, cancel := chromedp.NewContext(p.ctx)
 	tab := &tab{p.t, p.name, ctx, cancel}
 	p.t.Cleanup(cancel)
+	// The first call makes the page; it lives as long as the context it is made with, hence no deadline.
+	if err := chromedp.Do(ctx); err != nil {
+		p.t.Fatalf("%s: new tab: %v", p.name, err)
+	}
 	tab.do(chromedp.Navigate(url))
 	if dir := os.Getenv("KITH_CONSOLE"); dir != "" {
 		go tab.console()
