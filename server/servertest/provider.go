@@ -27,7 +27,7 @@ type Net struct {
 
 // NewNet makes an empty world whose clock begins at start.
 func NewNet(start time.Time) *Net {
-	offset := start.Sub(time.Now())
+	offset := time.Until(start)
 	return &Net{now: func() time.Time { return time.Now().Add(offset) }}
 }
 

@@ -158,7 +158,7 @@ func (e *engine) stageInto(b *batch, r *room, p *pendingChange) error {
 	if g.HasPending() {
 		g.DiscardPending()
 	}
-	bundle, err := g.Commit(mls.CommitOptions{Proposals: proposals, ForcePath: renew, AAD: rooms.EmptyAAD()})
+	bundle, err := g.Commit(mls.CommitOptions{Proposals: proposals, RenewLeaf: renew, AAD: rooms.EmptyAAD()})
 	if err != nil {
 		return err
 	}
@@ -468,9 +468,11 @@ func (e *engine) onRemoved(b *batch, r *room, f *wire.FanoutMessage, actor mimi.
 
 // renewIn gives our leaf in a room that is active the certificate we have now (CR-5).
 func (e *engine) renewIn(r *room) {
-	if r.group == nil || r.change != nil || !r.usable() || !e.outdated(r.group) {
+	g, err := e.groupOf(r)
+	if err != nil || g == nil || r.renewed || r.change != nil || !r.usable() || !e.outdated(g) {
 		return
 	}
+	r.renewed = true
 	p := &pendingChange{change: change{kind: changeRenew}}
 	r.change = p
 	b := new(batch)

@@ -431,6 +431,9 @@ func (e *engine) registered(body []byte) error {
 		return errors.New("client: certificate for somebody else")
 	}
 	e.dev.client, e.dev.certificate = client, r.Certificate
+	for _, r := range e.rooms {
+		r.group, r.renewed = nil, false // restored when needed, then with the new credential
+	}
 	return e.commit(&batch{ops: []Op{{keyDevice, e.dev.bytes()}}})
 }
 

@@ -40,6 +40,7 @@ func (e *engine) send(ctx context.Context, id, text string) (MessageView, error)
 		}
 		view = e.messageView(r, m)
 		e.startOutbox(r)
+		e.renewIn(r)
 		return nil
 	})
 	return view, err

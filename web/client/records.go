@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/hex"
 	"fmt"
 
 	"kith/mimi"
@@ -253,5 +252,3 @@ func parsePendingJoin(data []byte) (*pendingJoin, error) {
 	p.request, p.hash, p.state, p.ratchets = d.bytes(), d.str(), d.bytes(), d.bytes()
 	return p, d.done()
 }
-
-func hexID(id [32]byte) string { return hex.EncodeToString(id[:]) }

@@ -23,6 +23,7 @@ type room struct {
 	echo   map[string]string // hash of a ciphertext of ours → message id
 
 	sending, changing, joining bool // a flow is at it
+	renewed                    bool // the present certificate has been tried in this room
 }
 
 func (r *room) key(kind string) string { return kind + r.id.String() }

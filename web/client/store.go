@@ -49,6 +49,7 @@ type CloseError struct {
 	Reason string
 }
 
+// Error implements error.
 func (e *CloseError) Error() string { return "client: connection closed: " + e.Reason }
 
 // Close codes of the provider that the session acts upon.

@@ -135,6 +135,7 @@ type Error struct {
 	Text string
 }
 
+// Error implements error.
 func (e *Error) Error() string { return "client: " + e.Text }
 
 // Codes of errors.

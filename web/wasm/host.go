@@ -63,7 +63,10 @@ func fromBytes(data []byte) js.Value {
 	return v
 }
 
-type store struct{ h host }
+type (
+	store     struct{ h host }
+	transport struct{ h host }
+)
 
 func (s store) Get(_ context.Context, key string) ([]byte, error) {
 	v, err := await(s.h.Call("storeGet", key))
@@ -98,9 +101,7 @@ func (s store) Commit(_ context.Context, ops []client.Op) error {
 	return err
 }
 
-type transport struct{ h host }
-
-// Dial opens a websocket. Whether it works shows with the first Read: the greeting, or an error.
+// Dial opens a websocket; whether it works shows with the first Read.
 func (t transport) Dial(context.Context) (client.Conn, error) {
 	c := &conn{h: t.h, wake: make(chan struct{}, 1)}
 	c.onMessage = js.FuncOf(func(_ js.Value, args []js.Value) any {

@@ -2,12 +2,8 @@
 
 // Program wasm is the engine in the browser's worker: it binds web/client to JavaScript and holds no logic.
 //
-// The worker provides globalThis.kithHost, documented at host, and finds globalThis.kithEngine:
-//
-//	start()          → Promise<undefined>   starts the session; it lives as long as the worker
-//	call(op, args)   → Promise<value>       an operation of the table in ops.go; rejects with {code, text}
-//
-// Every operation runs in a goroutine of its own, so the event loop is never blocked.
+// The worker provides globalThis.kithHost (see host) and finds globalThis.kithEngine: start, and call for the
+// operations of ops.go. Every operation runs in a goroutine of its own, so the event loop is never blocked.
 package main
 
 import (
@@ -29,12 +25,12 @@ func main() {
 		Post: func(v client.View) { h.Call("post", toJS(pageMessage{"view", v.Kind, v.Value})) },
 	})
 	engine := js.Global().Get("Object").New()
-	// start() → Promise<undefined>
+	// start() → Promise<undefined>: the session lives as long as the worker
 	engine.Set("start", js.FuncOf(func(js.Value, []js.Value) any {
 		go func() { _ = s.Run(background) }()
 		return js.Global().Get("Promise").Call("resolve")
 	}))
-	// call(op string, args object) → Promise<value>
+	// call(op string, args object) → Promise<value>; it rejects with {code, text}
 	engine.Set("call", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		args = append(args, js.Undefined(), js.Undefined())
 		return promise(func() (any, error) { return call(s, args[0], arguments{args[1]}) })

@@ -12,11 +12,11 @@ import (
 // arguments reads the object an operation was called with; what is absent or of another type reads as zero.
 type arguments struct{ v js.Value }
 
-func (a arguments) get(name string) js.Value {
-	if a.v.Type() != js.TypeObject {
-		return js.Undefined()
+func (a arguments) get(name string) (v js.Value) {
+	if a.v.Type() == js.TypeObject {
+		v = a.v.Get(name)
 	}
-	return a.v.Get(name)
+	return v
 }
 
 func (a arguments) str(name string) (s string) {
