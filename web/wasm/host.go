@@ -124,7 +124,6 @@ type conn struct {
 	queue              [][]byte
 	err                error
 	wake               chan struct{}
-	closed             bool
 }
 
 func (c *conn) arrived(data []byte, err error) {
@@ -166,10 +165,6 @@ func (c *conn) Write(_ context.Context, data []byte) error {
 }
 
 func (c *conn) Close() error {
-	if c.closed {
-		return nil
-	}
-	c.closed = true
 	c.arrived(nil, io.EOF)
 	c.h.Call("socketClose", c.handle) // nothing is reported of it from now on
 	c.onMessage.Release()
