@@ -144,7 +144,7 @@ func (s *Server) signIn(r *http.Request, username, password string) (token strin
 		}
 	}
 	if !ok {
-		s.metrics.signIns.add("refused")
+		s.metrics.signIns.WithLabelValues("refused").Inc()
 		return "", web.T("error.signin_wrong"), nil
 	}
 	done()
@@ -156,7 +156,7 @@ func (s *Server) signIn(r *http.Request, username, password string) (token strin
 		return "", web.Text{}, err
 	}
 	err = s.db.Write(r.Context(), func(tx *db.Tx) error { return s.addSession(tx, a.ID, hash) })
-	s.metrics.signIns.add("accepted")
+	s.metrics.signIns.WithLabelValues("accepted").Inc()
 	return token, web.Text{}, err
 }
 

@@ -332,7 +332,7 @@ func (s *socket) write() {
 			s.conn.CloseNow()
 			return
 		}
-		s.m.metrics.deliveries.Add(int64(events))
+		s.m.metrics.deliveries.Add(float64(events))
 		clear(frames)
 	}
 }
@@ -365,7 +365,7 @@ func (s *socket) catchUp(frames [][]byte, from int64) (_ [][]byte, events int, e
 		}
 		frames = append(frames, frame)
 	}
-	s.m.metrics.catchUps.Add(1)
+	s.m.metrics.catchUps.Inc()
 	return frames, len(page), nil
 }
 
@@ -391,8 +391,8 @@ func (s *socket) sendFrames(frames [][]byte) error {
 			}
 			message, *buffer = joined, joined
 		}
-		s.m.metrics.messages.Add(1)
-		s.m.metrics.frames.Add(int64(n))
+		s.m.metrics.messages.Inc()
+		s.m.metrics.frames.Add(float64(n))
 		s.writing.Store(time.Now().UnixNano())
 		// No deadline here: that would cost a timer for each message. keepAlive watches instead.
 		err := s.conn.Write(context.Background(), websocket.MessageBinary, message)

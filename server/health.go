@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -58,11 +57,8 @@ func (s *Server) metricsPage(w http.ResponseWriter, r *http.Request) error {
 	if !allowed {
 		return errNotHere
 	}
-	var b bytes.Buffer
-	s.metrics.write(&b)
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(b.Bytes())
+	s.figures.ServeHTTP(w, r)
 	return nil
 }
 

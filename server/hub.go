@@ -110,7 +110,7 @@ func (h *localHub) submitRefused(ctx context.Context, r *localRoom, hash []byte,
 	case err == nil && before.Kind == db.EventMessage:
 		resp = wire.SubmitMessageResponse{Protocol: wire.ProtocolMLS10, StatusCode: wire.SubmitAccepted, AcceptedTimestamp: uint64(before.Time)}
 	case err == nil || errors.Is(err, db.ErrNotFound):
-		h.metrics.refusals.add(api.OpSubmitMessage.String(), submitCode(resp))
+		h.metrics.refused(api.OpSubmitMessage.String(), submitCode(resp))
 	default:
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (h *localHub) store(r *localRoom, e db.Event, resp wire.SubmitMessageRespon
 		}
 		if fresh {
 			p.cursor, p.frame = stored.ID, h.frame(stored.ID, r, e.Body)
-			h.metrics.accepted[db.EventMessage].Add(1)
+			h.metrics.accepted[db.EventMessage].Inc()
 		}
 		p.answer = func() {
 			resp.AcceptedTimestamp = uint64(stored.Time)
@@ -205,7 +205,7 @@ func (h *localHub) updateRefused(ctx context.Context, r *localRoom, hash []byte,
 	case err == nil:
 		resp = &wire.UpdateRoomResponse{ResponseCode: wire.UpdateSuccess, AcceptedTimestamp: uint64(before.Time)}
 	case errors.Is(err, db.ErrNotFound):
-		h.metrics.refusals.add(api.OpUpdate.String(), updateCode(resp))
+		h.metrics.refused(api.OpUpdate.String(), updateCode(resp))
 	default:
 		return nil, err
 	}
@@ -247,7 +247,7 @@ func (h *localHub) commit(r *localRoom, hash []byte, outcome *room.UpdateOutcome
 	resp := outcome.Response
 	switch {
 	case change.refused != "":
-		h.metrics.refusals.add(api.OpUpdate.String(), api.CodeNotAllowed)
+		h.metrics.refused(api.OpUpdate.String(), api.CodeNotAllowed)
 		resp = wire.UpdateRoomResponse{ResponseCode: wire.UpdateNotAllowed, ErrorDescription: change.refused}
 	case change.repeated:
 		resp.AcceptedTimestamp = uint64(change.stored[0].Time)
@@ -266,7 +266,7 @@ func (h *localHub) publishChange(c *roomChange, err error) {
 		if err != nil || c.refused != "" || c.repeated {
 			continue
 		}
-		h.metrics.accepted[kindOf(e.Kind)].Add(1)
+		h.metrics.accepted[kindOf(e.Kind)].Inc()
 		p.cursor, p.frame = c.stored[i].ID, h.frame(c.stored[i].ID, c.room, e.Body)
 		switch e.Kind {
 		case room.EventCommit:
@@ -451,7 +451,7 @@ func (h *localHub) Create(ctx context.Context, from mimi.ClientID, id mimi.RoomI
 		return nil, opBadRequest
 	}
 	if created == nil {
-		h.metrics.refusals.add(api.OpCreateRoom.String(), api.CodeNotAllowed)
+		h.metrics.refused(api.OpCreateRoom.String(), api.CodeNotAllowed)
 		return resp.Bytes()
 	}
 	stored, err := h.storeRoom(ctx, created, from, requestHash(body), resp.AcceptedTimestamp, message.GroupInfo.GroupContext.GroupID)
@@ -462,7 +462,7 @@ func (h *localHub) Create(ctx context.Context, from mimi.ClientID, id mimi.RoomI
 	}
 	if stored != 0 {
 		resp.AcceptedTimestamp = stored
-		h.metrics.accepted[db.EventCreate].Add(1)
+		h.metrics.accepted[db.EventCreate].Inc()
 	}
 	return resp.Bytes()
 }

@@ -75,8 +75,7 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 	if err != nil {
 		return nil, err
 	}
-	metrics := newMessengerMetrics()
-	c.Metrics.collect(metrics.write)
+	metrics := newMessengerMetrics(c.Metrics.registry)
 	m := &messenger{messengerConfig: c, domain: domain, root: root, metrics: metrics, sockets: make(map[*socket]struct{}),
 		submits: newLimiter(submitBurst, submitEvery), asks: newLimiter(askBurst, askEvery),
 		claims: newLimiter(claimBurst, claimEvery)}
@@ -158,7 +157,7 @@ func (m *messenger) add(s *socket) bool {
 	}
 	m.sockets[s] = struct{}{}
 	m.running.Add(1)
-	m.metrics.sockets.Add(1)
+	m.metrics.sockets.Inc()
 	return true
 }
 
@@ -166,7 +165,7 @@ func (m *messenger) remove(s *socket) {
 	m.mu.Lock()
 	delete(m.sockets, s)
 	m.mu.Unlock()
-	m.metrics.sockets.Add(-1)
+	m.metrics.sockets.Dec()
 	m.running.Done()
 }
 

@@ -3,9 +3,9 @@ package server
 import (
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"kith/db"
 )
@@ -58,16 +58,31 @@ func TestReadinessSaysWhy(t *testing.T) {
 	}
 }
 
-func TestHistogram(t *testing.T) {
-	h := newHistogram("h", "help", .1, 1)
-	for _, d := range []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
-		h.observe(d)
+// The names are an interface: dashboards and alarms of operators hold them.
+func TestMetricNames(t *testing.T) {
+	s := newSite(t)
+	s.visitor().get("/healthz")
+	s.metrics.signIns.WithLabelValues("accepted").Inc()
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, "text/plain; version=0.0.4") {
+		t.Errorf("content type %q", got)
 	}
-	var b strings.Builder
-	h.write(&b)
-	for _, line := range []string{`h_bucket{le="0.1"} 2`, `h_bucket{le="1"} 3`, `h_bucket{le="+Inf"} 4`, `h_count 4`, `h_sum 2.65`} {
-		if !strings.Contains(b.String(), line+"\n") {
-			t.Errorf("no %s in\n%s", line, &b)
+	lines := []string{`kith_http_requests_total{route="GET /healthz",status="200"} 1`, `kith_http_request_seconds_bucket{le="0.001"}`,
+		`kith_http_request_seconds_count 1`, `kith_sign_ins_total{outcome="accepted"} 1`, `kith_db_queue 0`, `kith_sockets 0`,
+		`kith_deliveries_total 0`, `kith_socket_messages_total 0`, `kith_socket_frames_total 0`, `kith_catch_ups_total 0`,
+		`go_goroutines `, `go_memstats_heap_alloc_bytes `}
+	for _, kind := range eventKinds {
+		lines = append(lines, `kith_events_accepted_total{kind="`+kind+`"} 0`)
+	}
+	if runtime.GOOS == "linux" {
+		lines = append(lines, `process_start_time_seconds `, `process_resident_memory_bytes `, `process_open_fds `)
+	}
+	for _, line := range lines {
+		if !strings.Contains(w.Body.String(), "\n"+line) {
+			t.Errorf("no %s in\n%s", line, w.Body)
 		}
 	}
 }

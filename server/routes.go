@@ -88,9 +88,9 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		took := time.Since(start)
 		status, label := statusLabel(sw.status)
 		route := routeOf(r)
-		s.metrics.requests.add(route, label)
+		s.metrics.requests.WithLabelValues(route, label).Inc()
 		if status != http.StatusSwitchingProtocols {
-			s.metrics.seconds.observe(took)
+			s.metrics.seconds.Observe(took.Seconds())
 		}
 		s.log.Debug("request", "method", methodOf(r), "route", route, "status", status, "took", took)
 	})

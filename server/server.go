@@ -53,6 +53,7 @@ type Server struct {
 	identity  *authority
 	passwords *passwords
 	metrics   *metrics
+	figures   http.Handler // of metrics
 	chat      chat
 	handler   http.Handler
 	state     atomic.Value // string
@@ -75,10 +76,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, now: cfg.Now, metrics: newMetrics(cfg.Now()),
+	s := &Server{cfg: cfg, log: cfg.Log, now: cfg.Now, metrics: newMetrics(),
 		// Ten wrong passwords at once and then one in 30 s for an account from one address; three times that for the
 		// address, where a whole family may live; and a bound for an account that many addresses guess at.
 		perAddress: newLimiter(30, 10*time.Second), perPair: newLimiter(10, 30*time.Second), perAccount: newLimiter(60, 20*time.Second)}
+	s.figures = s.metrics.handler(s.log)
 	s.state.Store(stateReady)
 	s.db, err = db.Open(ctx, cfg.Data, db.Options{Now: cfg.Now, Logger: cfg.Log, Exclusive: true, MaxPages: cfg.MaxPages})
 	if err != nil {

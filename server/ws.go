@@ -239,7 +239,7 @@ func (s *socket) endWith(err error) {
 	case errors.Is(err, api.ErrTooLarge):
 		s.conn.Close(websocket.StatusMessageTooBig, api.CodeTooLarge)
 	case errors.Is(err, api.ErrKind), errors.Is(err, api.ErrMalformed), errors.Is(err, api.ErrTruncated):
-		s.m.metrics.refusals.add("frame", api.ReasonProtocol)
+		s.m.metrics.refused("frame", api.ReasonProtocol)
 		s.conn.Close(websocket.StatusProtocolError, api.ReasonProtocol)
 	}
 }
@@ -403,7 +403,7 @@ func (s *socket) refuse(r *api.Request, err error) {
 	if e == opInternal {
 		s.m.Log.Error("request of a browser", "op", r.Op.String(), "error", err.Error())
 	}
-	s.m.metrics.refusals.add(r.Op.String(), e.code)
+	s.m.metrics.refused(r.Op.String(), e.code)
 	s.send(&api.Response{ID: r.ID, Status: e.status, Body: []byte(e.code)})
 }
 
