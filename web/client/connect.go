@@ -462,8 +462,8 @@ func (e *engine) hello(ctx context.Context, l *link, g *api.Greeting) error {
 	}
 	return e.do(ctx, func() error {
 		e.link, e.connecting, e.problem = l, false, nil
-		e.postState()
 		e.refillPackages(int(r.KeyPackages))
+		e.postState()
 		if e.early == l {
 			e.onCaughtUp(l)
 		}

@@ -44,6 +44,7 @@ type engine struct {
 	caughtUp   bool
 	available  int // KeyPackages of ours that nobody has claimed yet, as far as we know
 	refilling  bool
+	settled    bool // others can add this device: it was there in an earlier life, or its KeyPackages are published
 	namesAsked bool
 	connecting bool
 	problem    *Error
@@ -88,6 +89,7 @@ func (e *engine) loadDevice(ctx context.Context) error {
 	if e.root, err = identity.ParseRoot(e.dev.root); err != nil {
 		return err
 	}
+	e.settled = !e.dev.client.IsZero()
 	data, err = e.store.Get(ctx, keyCursor)
 	if err == nil && len(data) == 8 {
 		e.cursor = binary.BigEndian.Uint64(data)

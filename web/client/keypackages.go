@@ -24,6 +24,7 @@ const (
 func (e *engine) refillPackages(available int) {
 	e.available = available
 	if available >= poolRefill || e.refilling {
+		e.settled = e.settled || available > 0
 		return
 	}
 	e.refilling = true
@@ -33,6 +34,10 @@ func (e *engine) refillPackages(available int) {
 			e.refilling = false
 			if err != nil && e.ready() {
 				e.drop("key packages not published")
+			}
+			if !e.settled { // a new device is ready when others can reach it, or when that cannot be had now
+				e.settled = err == nil || e.ready()
+				e.postState()
 			}
 			return nil
 		})

@@ -225,7 +225,7 @@ func (e *engine) stateView() StateView {
 	switch {
 	case e.problem != nil:
 		v.State = StateError
-	case e.dev == nil || e.dev.client.IsZero():
+	case e.dev == nil || !e.settled:
 		v.State = StateLoading
 	}
 	if e.dev != nil {
