@@ -62,7 +62,7 @@ func (l *logBuffer) String() string {
 func inBubble(t *testing.T, names []string, fn func(t *testing.T, p *provider)) {
 	t.Helper()
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	servertest.Bubble(t, func(t *testing.T) {
 		p := newProvider(t, dir, nil, names...)
 		fn(t, p)
 		p.stop()
@@ -766,7 +766,7 @@ func TestRestartBetweenAcceptAndAnswer(t *testing.T) {
 
 func TestSM5ClockJumpsBack(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	servertest.Bubble(t, func(t *testing.T) {
 		var back time.Duration
 		var mu sync.Mutex
 		p := newProvider(t, dir, func(c *server.Config) {
@@ -806,7 +806,7 @@ func TestSM5ClockJumpsBack(t *testing.T) {
 
 func TestDiskFullAcceptsNothing(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	servertest.Bubble(t, func(t *testing.T) {
 		p := newProvider(t, dir, nil, "alice", "bob")
 		alice, bob, id := p.device("alice"), p.device("bob"), p.room("r1")
 		p.group(id, alice, bob)
