@@ -133,7 +133,7 @@ func (tx *Tx) deliverable(device, after, upTo int64, limit int) ([]Delivery, err
 		CROSS JOIN event e INDEXED BY event_room ON e.room = m.room
 			AND e.id >= max(m.from_event, ?) AND e.id <= min(ifnull(m.to_event, ?), ?)
 		JOIN room r ON r.id = m.room
-		WHERE m.device = ? AND e.kind <> 0 AND (e.kind <> 4 OR e.id = m.from_event)
+		WHERE m.device = ? AND e.kind <> 0 AND (e.kind <> 4 OR e.id = m.from_event) AND (e.kind <> 1 OR m.messages)
 		ORDER BY e.id LIMIT ?`, []any{after + 1, upTo, upTo, device, limit},
 		func(d *Delivery, row func(...any) error) error { return row(&d.ID, &d.Room) })
 }

@@ -177,7 +177,10 @@ func TestSM4EventStoredOnce(t *testing.T) {
 func TestBacklogAgainstModel(t *testing.T) {
 	s := newMessageStore(t)
 	rng := rand.New(rand.NewPCG(3, 4))
-	type span struct{ device, room, from, to int64 }
+	type span struct {
+		device, room, from, to int64
+		silent                 bool
+	}
 	var open, spans []span
 	var events []Event
 	s.write(t, func(tx *Tx) error {
@@ -194,13 +197,22 @@ func TestBacklogAgainstModel(t *testing.T) {
 			i := slices.IndexFunc(open, func(p span) bool { return p.device == device && p.room == room })
 			switch {
 			case kind == EventWelcome && i < 0:
-				open = append(open, span{device, room, e.ID, 1 << 60})
+				open = append(open, span{device, room, e.ID, 1 << 60, false})
 				err = tx.AddMember(room, device, e.ID)
 			case kind == EventCommit && i >= 0 && rng.IntN(4) == 0:
 				open[i].to = e.ID
 				spans = append(spans, open[i])
 				open = slices.Delete(open, i, i+1)
 				err = tx.EndMember(room, device, e.ID)
+			case kind == EventCommit && i >= 0 && rng.IntN(2) == 0:
+				silent := rng.IntN(2) == 0
+				if open[i].silent != silent {
+					before := open[i]
+					before.to = e.ID - 1
+					spans = append(spans, before)
+					open[i].from, open[i].silent = e.ID, silent
+				}
+				err = tx.SetMemberMessages(room, device, e.ID, !silent)
 			}
 			if err != nil {
 				return err
@@ -214,7 +226,7 @@ func TestBacklogAgainstModel(t *testing.T) {
 		for _, e := range events {
 			if slices.ContainsFunc(spans, func(p span) bool {
 				return p.device == device && p.room == e.Room && p.from <= e.ID && e.ID <= p.to && e.Kind != EventCreate &&
-					(e.Kind != EventWelcome || e.ID == p.from)
+					(e.Kind != EventWelcome || e.ID == p.from) && (e.Kind != EventMessage || !p.silent)
 			}) {
 				want = append(want, e.ID)
 			}
@@ -393,11 +405,15 @@ func TestMembers(t *testing.T) {
 				return err
 			}
 		}
-		return tx.EndMember(s.rooms[0], s.devices[1], 8)
+		return errors.Join(tx.EndMember(s.rooms[0], s.devices[1], 8),
+			tx.SetMemberMessages(s.rooms[0], s.devices[1], 9, false), // a member no more
+			tx.SetMemberMessages(s.rooms[0], s.devices[2], 5, false),
+			tx.SetMemberMessages(s.rooms[1], s.devices[0], 9, false)) // and never one
 	})
 	s.read(t, func(tx *Tx) error {
 		list, err := tx.Members(s.rooms[0])
-		if err != nil || len(list) != 2 || list[0].Device != s.devices[0] || list[1].Client != "mimi://a.example/d/bob/2" {
+		if err != nil || len(list) != 2 || list[0].Device != s.devices[0] || list[1].Client != "mimi://a.example/d/bob/2" ||
+			!list[0].Messages || list[1].Messages {
 			t.Errorf("%+v %v", list, err)
 		}
 		return nil

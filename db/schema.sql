@@ -121,12 +121,14 @@ CREATE TABLE event (
 CREATE INDEX event_room ON event (room);
 CREATE UNIQUE INDEX event_hash ON event (hash, room) WHERE hash IS NOT NULL;
 
--- Which part of a room's events a device receives: from_event to to_event, both included.
+-- Which part of a room's events a device receives: from_event to to_event, both included. Where messages is 0 it receives
+-- only what moves the group on.
 CREATE TABLE member (
   device     INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
   room       INTEGER NOT NULL REFERENCES room (id) ON DELETE CASCADE,
   from_event INTEGER NOT NULL,
   to_event   INTEGER,                         -- NULL while the device is a member
+  messages   INTEGER NOT NULL DEFAULT 1 CHECK (messages IN (0, 1)),
   PRIMARY KEY (device, room, from_event)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX member_room ON member (room) WHERE to_event IS NULL;

@@ -29,7 +29,11 @@ type publication struct {
 	join   []int64 // devices that receive the room's events from this one on
 	only   bool    // deliver this one to join alone
 	leave  []int64 // devices for which this is the room's last event
+	silent []int64 // all members that get no messages from now on
 	answer func()
+
+	message bool // for the members that get messages
+	changes bool // join, leave and silent say who gets what from now on
 }
 
 // fanout hands committed events to the sockets of the devices they are for. Publications are added in the order of
@@ -104,9 +108,12 @@ func (f *fanout) deliver(p *publication, touched []*socket) []*socket {
 	if p.room != nil {
 		f.devices.Lock()
 		to := p.room.audience
-		if p.only {
+		switch {
+		case p.message:
+			to = p.room.readers
+		case p.only:
 			to = p.join
-		} else if len(p.join) > 0 {
+		case len(p.join) > 0:
 			to = union(to, p.join)
 		}
 		if p.frame != nil {
@@ -117,7 +124,10 @@ func (f *fanout) deliver(p *publication, touched []*socket) []*socket {
 			}
 		}
 		f.devices.Unlock()
-		p.room.audience = without(union(p.room.audience, p.join), p.leave)
+		if p.changes {
+			p.room.audience = without(union(p.room.audience, p.join), p.leave)
+			p.room.readers = without(p.room.audience, p.silent)
+		}
 		p.room.release()
 	}
 	return touched

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,7 +135,7 @@ func (h *localHub) store(r *localRoom, e db.Event, resp wire.SubmitMessageRespon
 		stored, fresh, err = tx.AppendEvent(e)
 		return err
 	}, func(err error) {
-		p := publication{room: r}
+		p := publication{room: r, message: true}
 		if err != nil {
 			h.fault("message not stored", err)
 			p.answer = func() { answer(nil, err) }
@@ -231,7 +232,8 @@ func (h *localHub) commit(r *localRoom, hash []byte, outcome *room.UpdateOutcome
 	if err != nil {
 		return nil, err
 	}
-	change := &roomChange{room: r, hash: hash, outcome: outcome, state: state}
+	change := &roomChange{room: r, hash: hash, outcome: outcome, state: state,
+		silentBefore: silentClients(r.hub), silentAfter: silentClients(outcome.Next)}
 	for range outcome.Events {
 		r.retain()
 	}
@@ -268,6 +270,7 @@ func (h *localHub) publishChange(c *roomChange, err error) {
 		}
 		h.metrics.accepted[kindOf(e.Kind)].Inc()
 		p.cursor, p.frame = c.stored[i].ID, h.frame(c.stored[i].ID, c.room, e.Body)
+		p.changes, p.silent = true, c.silent
 		switch e.Kind {
 		case room.EventCommit:
 			p.join, p.leave = c.joined, c.removed
@@ -297,14 +300,17 @@ type roomChange struct {
 	outcome *room.UpdateOutcome
 	state   []byte
 
+	silentBefore, silentAfter []mimi.ClientID
+
 	stored                 []db.Event
 	added, joined, removed []int64 // devices: by Welcome, by external commit, no longer members
+	silent                 []int64 // members that get no messages from now on
 	refused                string  // why nothing was stored after all
 	repeated               bool    // nothing was stored because it was before
 }
 
 func (c *roomChange) apply(tx *db.Tx) error {
-	c.stored, c.added, c.joined, c.removed, c.refused, c.repeated = nil, nil, nil, nil, "", false
+	c.stored, c.added, c.joined, c.removed, c.silent, c.refused, c.repeated = nil, nil, nil, nil, nil, "", false
 	if err := c.resolve(tx); err != nil || c.refused != "" {
 		return err
 	}
@@ -334,12 +340,49 @@ func (c *roomChange) apply(tx *db.Tx) error {
 		return err
 	}
 	if commitID == 0 {
-		return nil
+		return c.silence(tx, c.stored[0].ID)
 	}
 	if err := tx.SetRoomUsers(c.room.id, participants(c.outcome.Next.View())); err != nil {
 		return err
 	}
-	return c.moveMembers(tx, commitID, welcomeID)
+	if err := c.moveMembers(tx, commitID, welcomeID); err != nil {
+		return err
+	}
+	return c.silence(tx, commitID)
+}
+
+// silence notes from which event on members get messages no more, or again.
+//
+// draft-ietf-mimi-protocol-06, Section 5.3: once a removal is accepted no application message goes to that user.
+func (c *roomChange) silence(tx *db.Tx, event int64) error {
+	for _, client := range slices.Concat(c.silentAfter, c.silentBefore) {
+		d, err := tx.DeviceByClient(client.String())
+		if errors.Is(err, db.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		silent := slices.Contains(c.silentAfter, client)
+		if silent && !slices.Contains(c.silent, d.ID) {
+			c.silent = append(c.silent, d.ID)
+		}
+		if err := tx.SetMemberMessages(c.room.id, d.ID, event, !silent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// silentClients lists the members that must not get application messages.
+func silentClients(h *room.Hub) []mimi.ClientID {
+	var silent []mimi.ClientID
+	for _, m := range h.Members() {
+		if !h.MayReceive(m.User) {
+			silent = append(silent, m.Client)
+		}
+	}
+	return silent
 }
 
 // resolve finds the devices behind the KeyPackages and client URIs of the outcome. A Welcome for a package that was not

@@ -25,7 +25,9 @@ type localRoom struct {
 	id     int64
 	hub    *room.Hub
 
-	audience []int64 // devices that get its events; the fanout's own once loaded
+	// The fanout's own once loaded.
+	audience []int64 // devices that get its events
+	readers  []int64 // and those of them that get its messages
 }
 
 // roomCache keeps rooms in memory while they are in use, and the most recently used ones after that. A room is in use
@@ -94,10 +96,14 @@ func (r *localRoom) load(ctx context.Context) error {
 			return err
 		}
 		audience := make([]int64, len(members))
+		var silent []int64
 		for i, m := range members {
 			audience[i] = m.Device
+			if !m.Messages {
+				silent = append(silent, m.Device)
+			}
 		}
-		r.id, r.hub, r.audience, r.loaded = row.ID, state, audience, true
+		r.id, r.hub, r.audience, r.readers, r.loaded = row.ID, state, audience, without(audience, silent), true
 		return nil
 	})
 }

@@ -64,6 +64,11 @@ func (d *Device) Handle(e *api.Event) (*Received, error) {
 		}
 	}
 	got, err := g.Process(f.Message.Message)
+	for _, more := range f.MoreProposals {
+		if _, err := g.Process(more.Message); err != nil && !errors.Is(err, mls.ErrOwnMessage) {
+			return nil, err
+		}
+	}
 	if errors.Is(err, mls.ErrOwnMessage) {
 		return r, d.own(g, f, r)
 	}
