@@ -78,6 +78,8 @@ function showState(next) {
   state = next;
   const words = { loading: t('chat.loading'), ready: t('chat.encrypted'), error: t('chat.failed') };
   const element = byId('engine');
+  if (next.startMs) element.dataset.startMs = String(next.startMs);
+  if (next.state === 'ready' && !performance.getEntriesByName('kith-ready').length) performance.mark('kith-ready');
   element.dataset.state = state.state;
   element.dataset.online = String(!!state.online);
   const text = byId('engine-text');

@@ -21,6 +21,7 @@
 
   const channel = new BroadcastChannel('kith');
   const engine = crypto.randomUUID();
+  let startMs = 0;
 
   // --- Store: one IndexedDB object store with string keys -----------------
 
@@ -161,8 +162,12 @@
     }
   }
 
-  /** post(message {t, …}): to every tab. */
+  /** post(message {t, …}): to every tab. The first readiness says how long the worker took to get there, in ms. */
   function post(message) {
+    if (!startMs && message.kind === 'state' && message.value.state === 'ready') {
+      startMs = Math.round(performance.now());
+      message = { ...message, value: { ...message.value, startMs } };
+    }
     channel.postMessage({ ...message, engine });
   }
 

@@ -1,0 +1,55 @@
+//go:build browser
+
+package browsertest
+
+import (
+	"os"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestFigures prints what a person waits for. It checks nothing, because the time a shared machine takes says little:
+// KITH_FIGURES=1 go test -tags browser -run Figures -v ./web/browsertest
+func TestFigures(t *testing.T) {
+	if os.Getenv("KITH_FIGURES") == "" {
+		t.Skip("figures are measured on request: KITH_FIGURES=1")
+	}
+	_, _, _, a, b := pair(t)
+	var engine, page, delivered []float64
+	for i := range 11 {
+		a.reload()
+		a.ready()
+		// The worker marks, in its own time, when the wasm was asked for and when the engine answered.
+		took, err := eval[float64](a, `Number(`+js("engine-state", "")+`.dataset.startMs)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := eval[float64](a, `performance.getEntriesByName("kith-ready")[0].startTime`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.until("the rooms", js("room-item", ""))
+		if i == 0 {
+			continue // fills the caches
+		}
+		engine, page = append(engine, took), append(page, whole)
+	}
+	a.openRoom("Bob Example")
+	for i := range 10 {
+		text := "timed " + time.Now().Format(time.RFC3339Nano)
+		start := time.Now()
+		a.send(text)
+		b.seesText(text)
+		if i > 0 {
+			delivered = append(delivered, float64(time.Since(start).Milliseconds()))
+		}
+	}
+	for _, row := range []struct {
+		name   string
+		values []float64
+	}{{"engine ready in its worker, warm", engine}, {"chat usable after navigation, warm", page}, {"click on send to the other page, test driver included", delivered}} {
+		slices.Sort(row.values)
+		t.Logf("%-55s median %4.0f ms, best %4.0f, worst %4.0f", row.name, row.values[len(row.values)/2], row.values[0], row.values[len(row.values)-1])
+	}
+}
