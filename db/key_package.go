@@ -59,12 +59,18 @@ func (tx *Tx) ClaimKeyPackage(ref []byte, room string) error {
 	return err
 }
 
-// KeyClaim returns whose package a reference names, or [ErrNotFound] if it was never claimed or has expired since.
+// KeyClaim returns whose package a reference names, or [ErrNotFound] if it was never claimed, has been used or has
+// expired since.
 func (tx *Tx) KeyClaim(ref []byte) (KeyClaim, error) {
 	var c KeyClaim
-	err := tx.one(`SELECT c.device, d.client, c.room FROM key_claim c JOIN device d ON d.id = c.device WHERE c.ref = ?`,
+	err := tx.one(`SELECT c.device, d.client, c.room FROM key_claim c JOIN device d ON d.id = c.device WHERE c.ref = ? AND NOT c.used`,
 		[]any{ref}, &c.Device, &c.Client, &c.Room)
 	return c, err
+}
+
+// UseKeyClaim notes that a package has served: it is good for one time.
+func (tx *Tx) UseKeyClaim(ref []byte) error {
+	return tx.touchOne(`UPDATE key_claim SET used = 1 WHERE ref = ? AND NOT used`, ref)
 }
 
 // PruneKeyPackages forgets packages and claims that have expired.

@@ -355,6 +355,21 @@ func TestKM5KeyPackageClaimedOnceUnderConcurrency(t *testing.T) {
 		}
 		return nil
 	})
+	s.write(t, func(tx *Tx) error { return tx.UseKeyClaim([]byte{3}) })
+	for name, fn := range map[string]func(*Tx) error{
+		"finding a used one": func(tx *Tx) error { _, err := tx.KeyClaim([]byte{3}); return err },
+		"using it again":     func(tx *Tx) error { return tx.UseKeyClaim([]byte{3}) },
+		"using none":         func(tx *Tx) error { return tx.UseKeyClaim([]byte{99}) },
+	} {
+		if err := s.Write(t.Context(), fn); !errors.Is(err, ErrNotFound) {
+			t.Errorf("KM-8: %s: %v", name, err)
+		}
+	}
+	if err := s.Write(t.Context(), func(tx *Tx) error {
+		return tx.AddKeyPackage(KeyPackage{Ref: []byte{3}, Device: s.devices[0], Suite: 1, NotAfter: later, Body: []byte("kp")})
+	}); !errors.Is(err, ErrExists) {
+		t.Errorf("publishing a used package again: %v", err)
+	}
 }
 
 func TestKM9ExpiredKeyPackagesAreNotHandedOut(t *testing.T) {

@@ -82,12 +82,14 @@ CREATE TABLE key_package (
 ) STRICT;
 CREATE INDEX key_package_device ON key_package (device, suite);
 
--- Whose package a Welcome names, and for which room it was handed out ('' for none).
+-- Whose package a Welcome names, and for which room it was handed out ('' for none). A used one stays until it expires, so
+-- that the package can neither be named nor published again.
 CREATE TABLE key_claim (
   ref       BLOB    NOT NULL PRIMARY KEY,
   device    INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
   room      TEXT    NOT NULL,
-  not_after INTEGER NOT NULL
+  not_after INTEGER NOT NULL,
+  used      INTEGER NOT NULL DEFAULT 0 CHECK (used IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX key_claim_expiry ON key_claim (not_after);
 

@@ -345,6 +345,11 @@ func (c *roomChange) apply(tx *db.Tx) error {
 	if err := tx.SetRoomUsers(c.room.id, participants(c.outcome.Next.View())); err != nil {
 		return err
 	}
+	for _, ref := range c.outcome.Added { // KM-8: what a Welcome has named is spent
+		if err := tx.UseKeyClaim(ref); err != nil {
+			return err
+		}
+	}
 	if err := c.moveMembers(tx, commitID, welcomeID); err != nil {
 		return err
 	}

@@ -1,12 +1,15 @@
 package server_test
 
 import (
+	"strings"
 	"testing"
 
 	"kith/mimi"
 	"kith/mimi/mls"
 	"kith/mimi/room"
 	"kith/mimi/wire"
+	"kith/server/servertest"
+	"kith/web/api"
 )
 
 // propose sends proposals without a commit, as one bundle, and waits until they come back.
@@ -52,6 +55,52 @@ func follow(t *testing.T, commit bool, devices ...*member) {
 			t.Fatalf("%s: %+v, want commit %t", m.User, r, commit)
 		}
 	}
+}
+
+// A KeyPackage that a Welcome has named is spent: for this room, for another, and for publishing.
+func TestKM8KeyPackageIsNamedOnce(t *testing.T) {
+	inBubble(t, []string{"alice", "bob"}, func(t *testing.T, p *provider) {
+		alice, bob, id, other := p.device("alice"), p.device("bob"), p.room("r1"), p.room("r2")
+		for _, r := range []mimi.RoomID{id, other} {
+			if err := alice.CreateRoom(t.Context(), alice.c, r, "", mimi.UserID{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		resp, err := alice.Claim(t.Context(), alice.c, id, bob.User)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kp := resp.Clients[0].KeyPackage
+		add := func(v *room.View) ([]mls.Proposal, error) { return room.AddUser(v, bob.User, []*mls.KeyPackage{kp}) }
+		if err := alice.Change(t.Context(), alice.c, id, add); err != nil {
+			t.Fatal(err)
+		}
+		bob.receive()
+		if err := alice.Change(t.Context(), alice.c, id, func(v *room.View) ([]mls.Proposal, error) { return room.RemoveUser(v, bob.User) }); err != nil {
+			t.Fatal(err)
+		}
+		bob.receive()
+		for _, r := range []mimi.RoomID{id, other} {
+			if err := alice.Change(t.Context(), alice.c, r, add); err == nil || !strings.Contains(err.Error(), "refused") {
+				t.Errorf("named again in %v: %v", r, err)
+			}
+		}
+		body, err := servertest.EncodePackages([]*mls.KeyPackage{kp})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := bob.c.Call(t.Context(), api.OpPublishKeyPackages, "", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := api.UnmarshalPublishResponse(before); err != nil || n.Available != 4 {
+			t.Errorf("published again: %+v %v, want the 4 that were left", n, err)
+		}
+		bob.quiet()
+		if err := alice.Add(t.Context(), alice.c, id, bob.User); err != nil {
+			t.Errorf("with another package: %v", err)
+		}
+	})
 }
 
 // draft-ietf-mimi-protocol-06, Section 5.3
