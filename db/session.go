@@ -32,6 +32,11 @@ func (tx *Tx) SessionByHash(hash []byte) (s Session, a Account, err error) {
 	return s, a, err
 }
 
+// SessionEnd returns when a session expires, or [ErrNotFound] if it has ended.
+func (tx *Tx) SessionEnd(id int64) (expires int64, err error) {
+	return expires, tx.one(`SELECT expires_at FROM session WHERE id = ?`, []any{id}, &expires)
+}
+
 // ExtendSession moves the end of a session on.
 func (tx *Tx) ExtendSession(id, seen, expires int64) error {
 	return tx.touchOne(`UPDATE session SET seen_at = ?, expires_at = ? WHERE id = ?`, seen, expires, id)

@@ -179,10 +179,11 @@ const (
 )
 
 // keepAlive pings silent sockets, so that middle boxes keep them and dead ones are noticed, and ends those whose reader
-// has stopped reading. One goroutine for all: an idle socket costs no timer.
+// has stopped reading or whose session has expired. One goroutine for all: an idle socket costs no timer.
 func (m *messenger) keepAlive() {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
+	var due []*socket
 	for {
 		select {
 		case <-m.context.Done():
@@ -190,11 +191,41 @@ func (m *messenger) keepAlive() {
 		case <-tick.C:
 		}
 		now := time.Now() // a monotonic clock: not the one that is passed in
+		wall := m.Now().UnixMilli()
+		due = due[:0]
 		m.mu.Lock()
 		for s := range m.sockets {
 			s.check(now)
+			if s.sessionEnds <= wall {
+				due = append(due, s)
+			}
 		}
 		m.mu.Unlock()
+		m.checkSessions(due, wall)
+		clear(due)
+	}
+}
+
+// checkSessions ends the sockets whose session has ended. The end that a socket has been told may be out of date: pages
+// move it on. A new socket is looked up once too, for a session that ended while the socket was being opened.
+func (m *messenger) checkSessions(due []*socket, now int64) {
+	if len(due) == 0 {
+		return
+	}
+	err := m.DB.Read(m.context, func(tx *db.Tx) error {
+		for _, s := range due {
+			ends, err := tx.SessionEnd(s.account.Session)
+			if err != nil && !errors.Is(err, db.ErrNotFound) {
+				return err
+			}
+			if s.sessionEnds = ends; ends <= now {
+				s.end(api.CloseSignedOut, api.ReasonSignedOut)
+			}
+		}
+		return nil
+	})
+	if err != nil && m.context.Err() == nil {
+		m.Log.Warn("sessions not checked", "error", err.Error())
 	}
 }
 

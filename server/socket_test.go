@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"kith/db"
 	"kith/mimi"
 	"kith/mimi/mls"
 	"kith/mimi/room"
@@ -638,5 +640,58 @@ func TestSilentSocketIsPinged(t *testing.T) {
 		}
 		alice.c.Close()
 		<-ended
+	})
+}
+
+func TestExpiredSessionEndsSockets(t *testing.T) {
+	inBubble(t, []string{"alice", "bob", "carol"}, func(t *testing.T, p *provider) {
+		p.stop()
+		now := p.config.Now()
+		const life = time.Minute
+		seen := map[string]time.Duration{"alice": 0, "bob": -time.Hour + life/2} // bob's is extended by the next page but the first
+		store, err := db.Open(t.Context(), p.dir, db.Options{Now: p.config.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = store.Write(t.Context(), func(tx *db.Tx) error {
+			for name, ago := range seen {
+				hash := sha256.Sum256([]byte(p.accounts[name].Token))
+				s, _, err := tx.SessionByHash(hash[:])
+				if err != nil {
+					return err
+				}
+				if err := tx.ExtendSession(s.ID, now.Add(ago).UnixMilli(), now.Add(life).UnixMilli()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err := errors.Join(err, store.Close()); err != nil {
+			t.Fatal(err)
+		}
+		p.start()
+		alice, bob, carol := p.device("alice"), p.device("bob"), p.device("carol")
+		for range 5 {
+			time.Sleep(10 * time.Second)
+			for _, m := range []*member{alice, bob, carol} {
+				m.quiet()
+			}
+		}
+		request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+testDomain+"/api/me", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.AddCookie(&http.Cookie{Name: "kith_session", Value: bob.Token})
+		resp, err := p.network.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		alice.closed(api.CloseSignedOut, api.ReasonSignedOut)
+		if open := p.config.Now().Sub(now); open < life || open > life+10*time.Second {
+			t.Errorf("ended after %v, want %v", open, life)
+		}
+		bob.quiet()
+		carol.quiet()
 	})
 }

@@ -14,6 +14,8 @@ import (
 func TestProviderInABubble(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
+		// Timers go off for ever here: what never comes would be waited for in an endless loop.
+		defer time.AfterFunc(72*time.Hour, func() { panic("the test does not end") }).Stop()
 		s, err := New(t.Context(), Config{Dev: true, Data: dir, PasswordMemory: 64})
 		if err != nil {
 			t.Fatal(err)

@@ -77,6 +77,8 @@ type socket struct {
 	cancel  context.CancelFunc
 	slots   chan struct{} // requests that wait for the database
 
+	sessionEnds int64 // as far as keepAlive knows; 0: it has not looked
+
 	// Set by Hello, for serve's goroutine alone.
 	client mimi.ClientID
 	device int64

@@ -60,7 +60,7 @@ func account(tx *db.Tx, domain mimi.ProviderID, now time.Time, name string) (Acc
 	token := base64.RawURLEncoding.EncodeToString(secret[:])
 	hash := sha256.Sum256([]byte(token))
 	session, err := tx.AddSession(db.Session{Hash: hash[:], Account: id, CreatedAt: now.UnixMilli(), SeenAt: now.UnixMilli(),
-		ExpiresAt: now.Add(24 * time.Hour).UnixMilli()}, 10)
+		ExpiresAt: now.Add(90 * 24 * time.Hour).UnixMilli()}, 10)
 	return Account{User: user, Token: token, Session: session}, err
 }
 
