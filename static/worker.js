@@ -215,15 +215,17 @@
 
   /** Loads the engine and runs it until the tab is closed. */
   async function run() {
+    const go = new Go();
+    const loading = WebAssembly.instantiateStreaming(fetch(wasmURL), go.importObject);
+    loading.catch(() => {}); // awaited below
     try {
       await openDatabase();
     } catch {
       return fail('storage');
     }
-    const go = new Go();
     let module;
     try {
-      module = await WebAssembly.instantiateStreaming(fetch(wasmURL), go.importObject);
+      module = await loading;
     } catch {
       return fail('engine_load');
     }

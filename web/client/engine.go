@@ -68,43 +68,43 @@ func loadEngine(ctx context.Context, cfg Config, user mimi.UserID) (*engine, err
 		rooms: map[mimi.RoomID]*room{}, names: map[mimi.UserID]string{}, asking: map[mimi.UserID]bool{},
 		dropped: map[string]int{}, connecting: true,
 	}
-	for _, load := range []func(context.Context) error{e.loadDevice, e.loadNames, e.loadRooms} {
-		if err := load(ctx); err != nil {
-			return nil, fmt.Errorf("%w: %w", errStore, err)
-		}
+	stored, err := e.store.ranges(ctx, keyDevice, keyCursor, keyName, keyRoom, keyChange, keyJoin, keyEcho, keyOutbox)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errStore, err)
+	}
+	e.loadNames(stored[keyName])
+	if err := errors.Join(e.loadDevice(stored[keyDevice], stored[keyCursor]), e.loadRooms(stored)); err != nil {
+		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
 	e.acked = e.cursor
 	e.ctx, e.cancel = context.WithCancelCause(ctx)
 	return e, nil
 }
 
-func (e *engine) loadDevice(ctx context.Context) error {
-	data, err := e.store.Get(ctx, keyDevice)
-	if err != nil || data == nil {
-		return err
+func (e *engine) loadDevice(device, cursor []KV) error {
+	if len(device) == 0 {
+		return nil
 	}
-	if e.dev, err = parseDevice(data); err != nil {
+	var err error
+	if e.dev, err = parseDevice(device[0].Value); err != nil {
 		return err
 	}
 	if e.root, err = identity.ParseRoot(e.dev.root); err != nil {
 		return err
 	}
 	e.settled = !e.dev.client.IsZero()
-	data, err = e.store.Get(ctx, keyCursor)
-	if err == nil && len(data) == 8 {
-		e.cursor = binary.BigEndian.Uint64(data)
+	if len(cursor) > 0 && len(cursor[0].Value) == 8 {
+		e.cursor = binary.BigEndian.Uint64(cursor[0].Value)
 	}
-	return err
+	return nil
 }
 
-func (e *engine) loadNames(ctx context.Context) error {
-	list, err := e.store.Range(ctx, keyName, "", "", 0, false)
+func (e *engine) loadNames(list []KV) {
 	for _, kv := range list {
 		if u, err := mimi.ParseUserID(strings.TrimPrefix(kv.Key, keyName)); err == nil {
 			e.names[u] = string(kv.Value)
 		}
 	}
-	return err
 }
 
 // run is the loop. It returns when its context ends or the engine has failed, after all its goroutines have ended.

@@ -31,7 +31,7 @@ func (r *room) key(kind string) string { return kind + r.id.String() }
 func (r *room) rowKey(kind, rest string) string { return kind + r.id.String() + "|" + rest }
 
 // loadRooms reads the records of rooms and what is on its way in them.
-func (e *engine) loadRooms(ctx context.Context) error {
+func (e *engine) loadRooms(stored map[string][]KV) error {
 	loads := []struct {
 		prefix string
 		load   func(r *room, rest string, value []byte) error
@@ -43,11 +43,7 @@ func (e *engine) loadRooms(ctx context.Context) error {
 		{keyOutbox, e.loadOutgoing},
 	}
 	for _, l := range loads {
-		list, err := e.store.Range(ctx, l.prefix, "", "", 0, false)
-		if err != nil {
-			return err
-		}
-		for _, kv := range list {
+		for _, kv := range stored[l.prefix] {
 			name, rest, _ := strings.Cut(strings.TrimPrefix(kv.Key, l.prefix), "|")
 			id, err := mimi.ParseRoomID(name)
 			if err != nil {

@@ -95,18 +95,22 @@ func (s *Session) start(ctx context.Context) (*engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
-	if len(known) == 0 {
-		g, err := askGreeting(ctx, s.cfg.Transport)
+	if len(known) > 0 {
+		user, err := mimi.ParseUserID(string(known))
 		if err != nil {
 			return nil, err
 		}
-		known = []byte(g.User)
+		return loadEngine(ctx, s.cfg, user)
 	}
-	user, err := mimi.ParseUserID(string(known))
+	g, err := askGreeting(ctx, s.cfg.Transport)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Store.Commit(ctx, []Op{{keyUser, known}}); err != nil {
+	user, err := mimi.ParseUserID(g.User)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Store.Commit(ctx, []Op{{keyUser, []byte(g.User)}}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
 	return loadEngine(ctx, s.cfg, user)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 
 	"kith/mimi"
 )
@@ -117,6 +118,23 @@ func (u userStore) Range(ctx context.Context, prefix, from, to string, limit int
 		list[i].Key = strings.TrimPrefix(list[i].Key, u.prefix)
 	}
 	return list, err
+}
+
+// ranges reads all keys with each of the prefixes. It asks for all of them at once, because in the browser each is a
+// round trip to the database and the engine starts with this.
+func (u userStore) ranges(ctx context.Context, prefixes ...string) (map[string][]KV, error) {
+	lists := make([][]KV, len(prefixes))
+	errs := make([]error, len(prefixes))
+	var all sync.WaitGroup
+	for i, prefix := range prefixes {
+		all.Go(func() { lists[i], errs[i] = u.Range(ctx, prefix, "", "", 0, false) })
+	}
+	all.Wait()
+	found := make(map[string][]KV, len(prefixes))
+	for i, prefix := range prefixes {
+		found[prefix] = lists[i]
+	}
+	return found, errors.Join(errs...)
 }
 
 func (u userStore) Commit(ctx context.Context, ops []Op) error {
