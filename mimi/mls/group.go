@@ -26,8 +26,13 @@ type Group struct {
 	resumption []resumptionPSK
 	outgoing   *StagedCommit // our own commit, until it is merged or discarded
 	joining    bool          // our own external commit has not been accepted yet
+	welcomer   *LeafNode     // who signed the GroupInfo of our Welcome; not part of the stored state
 	out        bool          // we were removed
 }
+
+// Welcomer is the leaf of the member whose Welcome brought us in (RFC 9420, Section 12.4.3.1: the GroupInfo's signer).
+// It is nil if we joined otherwise, and after RestoreGroup.
+func (g *Group) Welcomer() *LeafNode { return g.welcomer }
 
 // memberEpoch is what a member has of one epoch beyond the public state.
 type memberEpoch struct {

@@ -61,6 +61,7 @@ func JoinWelcome(cfg Config, c *Client, w *Welcome, tree RatchetTree, key *KeyPa
 		view:        view{cfg: cfg, state: state, member: true},
 		client:      c,
 		memberEpoch: memberEpoch{leaf: own, keys: keys, secrets: secrets},
+		welcomer:    state.tree.leaf(gi.Signer),
 	}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"kith/mimi"
+	"kith/mimi/identity"
 	"kith/mimi/mls"
 	rooms "kith/mimi/room"
 	"kith/mimi/wire"
@@ -345,9 +346,22 @@ func (e *engine) onWelcome(b *batch, id mimi.RoomID, f *wire.FanoutMessage) stri
 		return reason
 	}
 	if r.rec.peer.IsZero() {
-		e.notice(b, r, f.Timestamp, 0, &message{notice: NoticeAdded, whom: e.user.String()})
+		e.notice(b, r, f.Timestamp, 0, &message{notice: NoticeAdded, sender: welcomer(g), whom: e.user.String()})
 	}
 	return ""
+}
+
+// welcomer is the user URI of who added us.
+func welcomer(g *mls.Group) string {
+	leaf := g.Welcomer()
+	if leaf == nil {
+		return ""
+	}
+	c, err := identity.FromCredential(leaf.Credential)
+	if err != nil {
+		return ""
+	}
+	return c.User.String()
 }
 
 // packageFor finds the private part of a KeyPackage the Welcome was made for; nil if it is not ours or was used.

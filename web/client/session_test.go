@@ -70,8 +70,9 @@ func TestGroupLifeAndRemoval(t *testing.T) {
 		if got := carol.lines(r.ID); !slices.Equal(got, []string{"Alice: one"}) {
 			t.Errorf("carol reads on: %q", got)
 		}
-		want := []string{"created Alice   Klub"}
-		_ = want
+		if got := carol.notices(r.ID); !slices.Contains(got, "added Alice Carol") {
+			t.Errorf("carol's notices do not say who added her: %q", got)
+		}
 		if got := alice.notices(r.ID); !slices.Contains(got, "removed Alice Carol") || !slices.Contains(got, "renamed Alice  Klub") {
 			t.Errorf("notices: %q", got)
 		}
