@@ -24,7 +24,7 @@ var ctx = context.Background()
 func world(t *testing.T, names []string, test func(p *servertest.Provider)) {
 	t.Helper()
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	servertest.Bubble(t, func(t *testing.T) {
 		n := servertest.NewNet(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))
 		defer func() {
 			if err := n.Close(); err != nil {
