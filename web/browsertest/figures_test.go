@@ -15,7 +15,16 @@ func TestFigures(t *testing.T) {
 	if os.Getenv("KITH_FIGURES") == "" {
 		t.Skip("figures are measured on request: KITH_FIGURES=1")
 	}
-	_, _, _, a, b := pair(t)
+	p := startProvider(t)
+	browser := startBrowser(t)
+	// Alice's browser keeps its caches on disk, as people's do; the other profiles of a test have them in memory.
+	alice, bob := &profile{t, "alice", browser}, newProfile(t, browser, "bob")
+	a := setUp(t, p, alice, "alice", "Alice Example")
+	b := accept(p, invitation(p, alice), bob, "bob", "Bob Example")
+	newChat(a, "bob")
+	a.send("hello")
+	b.openRoom("Alice Example")
+	b.seesText("hello")
 	var engine, page, delivered []float64
 	for i := range 11 {
 		a.reload()
