@@ -11,7 +11,7 @@ import (
 // How long a test in a bubble may take: by the fake clock, and by the real one.
 const (
 	bubbleTime = 48 * time.Hour
-	realTime   = 2 * time.Minute
+	realTime   = 5 * time.Minute
 )
 
 // Bubble is synctest.Test with an end. A provider has timers that go off for ever, so in a bubble with one a wait for
