@@ -213,24 +213,26 @@
     }
   }
 
-  /** Loads the engine and runs it until the tab is closed. */
+  // Compiling begins at once: it takes longest, and a tab that waits for the lock can then take over without it.
+  const compiled = WebAssembly.compileStreaming(fetch(wasmURL));
+  compiled.catch(() => {}); // awaited in run
+
+  /** Runs the engine until the tab is closed. */
   async function run() {
-    const go = new Go();
-    const loading = WebAssembly.instantiateStreaming(fetch(wasmURL), go.importObject);
-    loading.catch(() => {}); // awaited below
     try {
       await openDatabase();
     } catch {
       return fail('storage');
     }
-    let module;
+    const go = new Go();
+    let instance;
     try {
-      module = await loading;
+      instance = await WebAssembly.instantiate(await compiled, go.importObject);
     } catch {
       return fail('engine_load');
     }
     // run starts main and returns when it waits; the promise ends with the program, which never does by itself.
-    const ended = go.run(module.instance).then(() => fail('engine_stopped'), () => fail('engine_stopped'));
+    const ended = go.run(instance).then(() => fail('engine_stopped'), () => fail('engine_stopped'));
     if (!globalThis.kithEngine) return fail('engine_stopped');
     channel.onmessage = ({ data }) => {
       if (data?.t === 'call') answerCall(data);
