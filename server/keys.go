@@ -2,12 +2,9 @@ package server
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"slices"
 	"time"
-
-	"golang.org/x/crypto/cryptobyte"
 
 	"kith/db"
 	"kith/mimi"
@@ -26,7 +23,7 @@ const (
 
 // publishKeyPackages stores packages of the socket's own device.
 func (s *socket) publishKeyPackages(r *api.Request) ([]byte, error) {
-	packages, err := readKeyPackages(r.Body)
+	packages, err := mls.UnmarshalKeyPackages(r.Body)
 	if err != nil || len(packages) == 0 {
 		return nil, opBadRequest
 	}
@@ -56,45 +53,6 @@ func (s *socket) publishKeyPackages(r *api.Request) ([]byte, error) {
 		return nil, err
 	}
 	return (&api.PublishResponse{Available: uint32(available)}).Bytes()
-}
-
-// readKeyPackages reads KeyPackage<V>.
-func readKeyPackages(body []byte) ([]*mls.KeyPackage, error) {
-	list, ok := readVector(body)
-	if !ok {
-		return nil, opBadRequest
-	}
-	var packages []*mls.KeyPackage
-	for s := cryptobyte.String(list); !s.Empty(); {
-		kp := new(mls.KeyPackage)
-		if err := kp.Unmarshal(&s); err != nil {
-			return nil, err
-		}
-		packages = append(packages, kp)
-	}
-	return packages, nil
-}
-
-// readVector returns the content of an opaque<V> that is all of data.
-//
-// RFC 9420, Section 2.1.2
-func readVector(data []byte) ([]byte, bool) {
-	if len(data) == 0 || data[0]>>6 == 3 {
-		return nil, false
-	}
-	size := 1 << (data[0] >> 6)
-	if len(data) < size {
-		return nil, false
-	}
-	var length [4]byte
-	copy(length[4-size:], data[:size])
-	length[4-size] &= 0x3f
-	n := binary.BigEndian.Uint32(length[:])
-	// The shortest form is the only one.
-	if size == 2 && n < 1<<6 || size == 4 && n < 1<<14 || uint64(n) != uint64(len(data)-size) {
-		return nil, false
-	}
-	return data[size:], true
 }
 
 // checkKeyPackage accepts only a package of the socket's own device, under the key and certificate it is known by.

@@ -8,7 +8,6 @@ import (
 	"kith/mimi/mls"
 	"kith/mimi/room"
 	"kith/mimi/wire"
-	"kith/server/servertest"
 	"kith/web/api"
 )
 
@@ -85,7 +84,7 @@ func TestKM8KeyPackageIsNamedOnce(t *testing.T) {
 				t.Errorf("named again in %v: %v", r, err)
 			}
 		}
-		body, err := servertest.EncodePackages([]*mls.KeyPackage{kp})
+		body, err := mls.KeyPackages{kp}.Bytes()
 		if err != nil {
 			t.Fatal(err)
 		}

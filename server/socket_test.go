@@ -197,7 +197,7 @@ func TestGarbageIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if valid[api.OpPublishKeyPackages], err = servertest.EncodePackages(packages); err != nil {
+		if valid[api.OpPublishKeyPackages], err = mls.KeyPackages(packages).Bytes(); err != nil {
 			t.Fatal(err)
 		}
 		valid[api.OpKeyMaterial] = keyMaterialBody(t, bob.Device, id, alice.User)
@@ -431,7 +431,7 @@ func TestPublishKeyPackages(t *testing.T) {
 	inBubble(t, []string{"alice", "bob"}, func(t *testing.T, p *provider) {
 		alice, bob := p.device("alice"), p.device("bob")
 		publish := func(packages ...*mls.KeyPackage) (uint32, error) {
-			body, err := servertest.EncodePackages(packages)
+			body, err := mls.KeyPackages(packages).Bytes()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -243,3 +243,35 @@ func newKeyPackageSecrets(kp *KeyPackage, initKey, leafKey []byte) (*KeyPackageS
 	}
 	return k, nil
 }
+
+// KeyPackages is a list of KeyPackages as clients publish it: KeyPackage<V>.
+type KeyPackages []*KeyPackage
+
+// Bytes encodes the list.
+func (l KeyPackages) Bytes() ([]byte, error) {
+	var b cryptobyte.Builder
+	syntax.AddList(&b, func(b *cryptobyte.Builder) {
+		for _, kp := range l {
+			b.AddValue(kp)
+		}
+	})
+	return b.Bytes()
+}
+
+// UnmarshalKeyPackages decodes a list, which must be all of data.
+func UnmarshalKeyPackages(data []byte) (KeyPackages, error) {
+	var list cryptobyte.String
+	s := cryptobyte.String(data)
+	if !syntax.ReadList(&s, &list) || !s.Empty() {
+		return nil, errors.New("mls: malformed list of key packages")
+	}
+	var l KeyPackages
+	for !list.Empty() {
+		kp := new(KeyPackage)
+		if err := kp.Unmarshal(&list); err != nil {
+			return nil, err
+		}
+		l = append(l, kp)
+	}
+	return l, nil
+}

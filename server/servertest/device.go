@@ -123,39 +123,13 @@ func (d *Device) NewPackages(n int) ([]*mls.KeyPackage, error) {
 	return packages, nil
 }
 
-// EncodePackages writes KeyPackage<V>.
-func EncodePackages(packages []*mls.KeyPackage) ([]byte, error) {
-	var list cryptobyte.Builder
-	for _, kp := range packages {
-		list.AddValue(kp)
-	}
-	data, err := list.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	return append(vectorLength(len(data)), data...), nil
-}
-
-// vectorLength is the length in front of a vector.
-//
-// RFC 9420, Section 2.1.2
-func vectorLength(n int) []byte {
-	switch {
-	case n < 1<<6:
-		return []byte{byte(n)}
-	case n < 1<<14:
-		return []byte{byte(n>>8) | 0x40, byte(n)}
-	}
-	return []byte{byte(n>>24) | 0x80, byte(n >> 16), byte(n >> 8), byte(n)}
-}
-
 // Publish makes and publishes KeyPackages.
 func (d *Device) Publish(ctx context.Context, c *Conn, n int) error {
 	packages, err := d.NewPackages(n)
 	if err != nil {
 		return err
 	}
-	body, err := EncodePackages(packages)
+	body, err := mls.KeyPackages(packages).Bytes()
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
-
 	"kith/mimi/mls"
 	"kith/web/api"
 )
@@ -54,14 +52,12 @@ func (e *engine) packageUsed() {
 
 // publishPackages stores the private parts first: a Welcome to a package we do not know would be lost.
 func (e *engine) publishPackages(ctx context.Context, n int) error {
-	var list cryptobyte.Builder
-	var total int
+	var list mls.KeyPackages
 	b := new(batch)
 	for range n {
 		err := e.do(ctx, func() error { // one at a time, so that others get their turn
-			data, err := e.makePackage(b)
-			total += len(data)
-			list.AddBytes(data)
+			kp, err := e.makePackage(b)
+			list = append(list, kp)
 			return err
 		})
 		if err != nil {
@@ -75,7 +71,7 @@ func (e *engine) publishPackages(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	body, err := e.call(ctx, api.OpPublishKeyPackages, "", append(varint(total), data...))
+	body, err := e.call(ctx, api.OpPublishKeyPackages, "", data)
 	if err != nil {
 		return err
 	}
@@ -87,7 +83,7 @@ func (e *engine) publishPackages(ctx context.Context, n int) error {
 }
 
 // makePackage adds a new KeyPackage's private part to the batch and returns its public part.
-func (e *engine) makePackage(b *batch) ([]byte, error) {
+func (e *engine) makePackage(b *batch) (*mls.KeyPackage, error) {
 	c, err := e.mlsClient()
 	if err != nil {
 		return nil, err
@@ -111,7 +107,7 @@ func (e *engine) makePackage(b *batch) ([]byte, error) {
 	out.u64(uint64(until.Unix()))
 	out.bytes(secrets)
 	b.put(keyPackage+hex.EncodeToString(ref), out.done())
-	return key.KeyPackage.Bytes()
+	return key.KeyPackage, nil
 }
 
 // purgePackages deletes private parts that nobody can use any more.
@@ -138,17 +134,4 @@ func parsePackage(data []byte) (*mls.KeyPackageSecrets, error) {
 		return nil, err
 	}
 	return mls.UnmarshalKeyPackageSecrets(secrets)
-}
-
-// varint is the length of a vector.
-//
-// RFC 9420, Section 2.1.2
-func varint(n int) []byte {
-	switch {
-	case n < 1<<6:
-		return []byte{byte(n)}
-	case n < 1<<14:
-		return []byte{0x40 | byte(n>>8), byte(n)}
-	}
-	return []byte{0x80 | byte(n>>24), byte(n >> 16), byte(n >> 8), byte(n)}
 }
