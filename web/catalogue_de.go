@@ -105,7 +105,7 @@ var german = map[string]string{
 	"error.storage":          "Dieser Browser lässt uns deine Schlüssel nicht speichern. Das kommt bei privaten Fenstern und vollen Festplatten vor.",
 	"error.engine_load":      "Die Verschlüsselung ließ sich nicht laden. Bitte prüfe deine Verbindung.",
 	"error.engine_stopped":   "Die Verschlüsselung hat unerwartet angehalten. Wir starten sie neu.",
-	"error.identity_changed": "Die Schlüssel dieser Person haben sich auf eine Weise geändert, die wir nicht prüfen können. Es wurde nichts gesendet.",
+	"error.identity_changed": "Dieser Server weist sich anders aus als früher. Zur Sicherheit verbindet sich dieser Browser nicht mit ihm. Frage die Person, die den Server betreut.",
 	"error.replaced":         "Dein Konto ist in einer anderen Kopie dieses Browserprofils offen.",
 
 	"chat.title":             "Chats",

@@ -106,7 +106,7 @@ var english = map[string]string{
 	"error.storage":          "This browser does not let us store your keys. Private windows and full disks do that.",
 	"error.engine_load":      "The encryption could not be loaded. Please check your connection.",
 	"error.engine_stopped":   "The encryption stopped unexpectedly. We are starting it again.",
-	"error.identity_changed": "The keys of this person have changed in a way we cannot verify, so nothing was sent.",
+	"error.identity_changed": "This server identifies itself differently than before, so to be safe this browser does not connect to it. Ask the person who looks after the server.",
 	"error.replaced":         "Your account is open in another copy of this browser profile.",
 
 	"chat.title":             "Chats",
