@@ -50,7 +50,8 @@ type DB struct {
 	now    func() time.Time
 	log    *slog.Logger
 	reads  *sql.DB
-	stmts  sync.Map // query → *sql.Stmt on reads
+	turns  chan struct{} // one for each snapshot that may be open
+	stmts  sync.Map      // query → *sql.Stmt on reads
 	writer *writer
 	lock   *dirLock
 	close  func() error // once
@@ -99,7 +100,10 @@ func (db *DB) open(ctx context.Context, dir, path string, o Options) (err error)
 		return wrap(err)
 	}
 	n := max(4, 2*runtime.NumCPU())
-	db.reads.SetMaxOpenConns(n)
+	db.turns = make(chan struct{}, n)
+	// Besides its snapshot, a reader needs a second connection while it prepares a statement that is new to the pool. The
+	// bound is on snapshots: were it on connections alone, n readers could wait for each other's for ever.
+	db.reads.SetMaxOpenConns(2 * n)
 	db.reads.SetMaxIdleConns(n)
 	db.reads.SetConnMaxIdleTime(time.Minute) // each keeps a cache: a quiet server gives the memory back
 	return wrap(db.reads.PingContext(ctx))
@@ -155,6 +159,12 @@ func (db *DB) shut() error {
 
 // Read runs fn on a snapshot. It must not write, and must not wait for anybody: a long read keeps the log from shrinking.
 func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
+	select {
+	case db.turns <- struct{}{}:
+		defer func() { <-db.turns }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	tx, err := db.reads.BeginTx(ctx, nil)
 	if err != nil {
 		return wrap(err)

@@ -281,3 +281,30 @@ func TestConcurrentOpenMigratesOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// As many readers as there may be all hold their snapshot when they first need a statement nobody has prepared yet.
+func TestReadersPrepareTogether(t *testing.T) {
+	db := open(t, t.TempDir(), Options{})
+	if err := put(t, db, "k"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var inside, readers sync.WaitGroup
+	n := cap(db.turns)
+	inside.Add(n)
+	for range n {
+		readers.Go(func() {
+			err := db.Read(ctx, func(tx *Tx) error {
+				inside.Done()
+				inside.Wait()
+				_, err := tx.Setting("k")
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	readers.Wait()
+}
