@@ -24,6 +24,21 @@ type Config struct {
 	Application Application
 	// PSK looks up external PSKs and resumption PSKs of other groups; nil is "not available". It may be nil itself.
 	PSK func(id *PreSharedKeyID) []byte
+	// ProvisionalSuites permits cipher suites whose number is not registered and may come to mean something else.
+	// Without it a group or KeyPackage of such a suite is neither made nor joined, followed or restored.
+	ProvisionalSuites bool
+}
+
+// suiteOf returns the implementation of a suite that is permitted.
+func (c *Config) suiteOf(cs CipherSuite) (*suite, error) {
+	s, err := suiteOf(cs)
+	if err != nil {
+		return nil, err
+	}
+	if s.provisional && !c.ProvisionalSuites {
+		return nil, errProvisionalSuite
+	}
+	return s, nil
 }
 
 // now is the time for lifetimes, zero if they are not to be checked.

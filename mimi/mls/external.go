@@ -20,6 +20,9 @@ func JoinExternalWith(cfg Config, c *Client, gi *GroupInfo, tree RatchetTree, pr
 	if err != nil {
 		return nil, nil, err
 	}
+	if c.SignatureKey.suite.id != state.suite.id {
+		return nil, nil, errOtherSuite
+	}
 	v := view{cfg: cfg, state: state}
 	if err := v.checkAAD(aad); err != nil {
 		return nil, nil, err

@@ -330,6 +330,9 @@ func (f *framing) signContent(key *SignatureKey, wf WireFormat, c framedContent)
 	if wf == WireFormatPublicMessage && c.contentType == ContentTypeApplication {
 		return nil, errSender // RFC 9420, Section 6: application data is always encrypted
 	}
+	if key.suite.id != f.suite.id {
+		return nil, errOtherSuite
+	}
 	tbs, err := f.toBeSigned(wf, &a.content)
 	if err != nil {
 		return nil, err

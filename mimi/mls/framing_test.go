@@ -79,7 +79,7 @@ func (v *protectionVectors) checkPublic(t *testing.T, kind ContentType, want, me
 	m := must[*Message](t)(UnmarshalMessage(message)).Public
 	a := must[*authenticatedContent](t)(f.unprotectPublic(v.MembershipKey, SignaturePublicKey(v.SignaturePub), m))
 	equal(t, "public content", raw(t, a), want)
-	key := must[*SignatureKey](t)(ParseSignatureKey(v.CipherSuite, v.SignaturePriv))
+	key := must[*SignatureKey](t)(ParseSignatureKey(v.CipherSuite, privateKey(v.CipherSuite, v.SignaturePriv)))
 	a = must[*authenticatedContent](t)(f.signContent(key, WireFormatPublicMessage, v.content(t, kind, want)))
 	if kind == ContentTypeCommit {
 		a.auth.confirmationTag = []byte("tag")
@@ -107,7 +107,7 @@ func (v *protectionVectors) checkPrivate(t *testing.T, kind ContentType, want, m
 	m := must[*Message](t)(UnmarshalMessage(message)).Private
 	a := must[*authenticatedContent](t)(f.unprotectPrivate(v.secrets(t), m, v.keyOf))
 	equal(t, "private content", raw(t, a), want)
-	key := must[*SignatureKey](t)(ParseSignatureKey(v.CipherSuite, v.SignaturePriv))
+	key := must[*SignatureKey](t)(ParseSignatureKey(v.CipherSuite, privateKey(v.CipherSuite, v.SignaturePriv)))
 	a = must[*authenticatedContent](t)(f.signContent(key, WireFormatPrivateMessage, v.content(t, kind, want)))
 	if kind == ContentTypeCommit {
 		a.auth.confirmationTag = []byte("tag")
@@ -126,7 +126,7 @@ func TestVectorsMessageProtection(t *testing.T) {
 	var count vectors.Suites
 	for i := range entries {
 		v := &entries[i]
-		if !count.Add(v.CipherSuite.Supported()) {
+		if !count.Add(uint16(v.CipherSuite), v.CipherSuite.Supported()) {
 			continue
 		}
 		v.checkPublic(t, ContentTypeProposal, v.Proposal, v.ProposalPub)
@@ -134,7 +134,7 @@ func TestVectorsMessageProtection(t *testing.T) {
 		v.checkPrivate(t, ContentTypeProposal, v.Proposal, v.ProposalPriv)
 		v.checkPrivate(t, ContentTypeCommit, v.Commit, v.CommitPriv)
 		v.checkPrivate(t, ContentTypeApplication, v.Application, v.ApplicationPriv)
-		key := must[*SignatureKey](t)(ParseSignatureKey(v.CipherSuite, v.SignaturePriv))
+		key := must[*SignatureKey](t)(ParseSignatureKey(v.CipherSuite, privateKey(v.CipherSuite, v.SignaturePriv)))
 		c := v.content(t, ContentTypeApplication, v.Application)
 		if _, err := v.framing(t).signContent(key, WireFormatPublicMessage, c); err == nil {
 			t.Error("application data as PublicMessage")

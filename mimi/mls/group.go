@@ -62,7 +62,10 @@ func NewGroup(cfg Config, c *Client, groupID []byte, ext Extensions) (*Group, er
 	if cfg.Application == nil {
 		return nil, errNoApplication
 	}
-	s := c.SignatureKey.suite
+	s, err := cfg.suiteOf(c.SignatureKey.suite.id)
+	if err != nil {
+		return nil, err
+	}
 	if err := checkContextExtensions(ext); err != nil {
 		return nil, err
 	}

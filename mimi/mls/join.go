@@ -12,9 +12,12 @@ var errNoApplication = errors.New("mls: no application to validate credentials")
 //
 // RFC 9420, Section 12.4.3.1
 func JoinWelcome(cfg Config, c *Client, w *Welcome, tree RatchetTree, key *KeyPackageSecrets) (*Group, error) {
-	s, err := suiteOf(w.CipherSuite)
+	s, err := cfg.suiteOf(w.CipherSuite)
 	if err != nil {
 		return nil, err
+	}
+	if c.SignatureKey.suite.id != s.id {
+		return nil, errOtherSuite
 	}
 	gs, err := w.openSecrets(key)
 	if err != nil {

@@ -159,7 +159,10 @@ type KeyPackageSecrets struct {
 
 // NewKeyPackage makes and signs a KeyPackage for c, with fresh init and encryption keys.
 func NewKeyPackage(cfg Config, c *Client, lifetime Lifetime, ext Extensions) (*KeyPackageSecrets, error) {
-	s := c.SignatureKey.suite
+	s, err := cfg.suiteOf(c.SignatureKey.suite.id)
+	if err != nil {
+		return nil, err
+	}
 	initKey, err := s.generateKeyPair(cfg.rand())
 	if err != nil {
 		return nil, err

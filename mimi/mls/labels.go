@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"crypto"
 	"crypto/hpke"
 	"encoding/binary"
 	"errors"
@@ -48,7 +47,7 @@ func (k *SignatureKey) SignWithLabel(label string, content []byte) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	signature, err := k.signer.Sign(nil, data, crypto.Hash(0))
+	signature, err := k.sign(data)
 	if err != nil {
 		return nil, errSignatureKey
 	}

@@ -62,7 +62,7 @@ func publicStateFromInfo(cfg *Config, gi *GroupInfo, tree RatchetTree) (*publicS
 	if cfg.Application == nil {
 		return nil, errNoApplication
 	}
-	s, err := suiteOf(gi.GroupContext.CipherSuite)
+	s, err := cfg.suiteOf(gi.GroupContext.CipherSuite)
 	if err != nil {
 		return nil, err
 	}

@@ -193,6 +193,9 @@ func RestorePublicGroup(cfg Config, state []byte) (*PublicGroup, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := cfg.suiteOf(public.suite.id); err != nil {
+		return nil, err
+	}
 	p := &PublicGroup{view: view{cfg: cfg, state: public}, info: new(GroupInfo)}
 	if err := p.info.Unmarshal(&s); err != nil {
 		return nil, err
@@ -516,6 +519,12 @@ func RestoreGroup(cfg Config, c *Client, state, ratchets []byte) (*Group, error)
 	}
 	if !in.Empty() {
 		return nil, errState
+	}
+	if _, err := cfg.suiteOf(st.suite.id); err != nil {
+		return nil, err
+	}
+	if c.SignatureKey.suite.id != st.suite.id {
+		return nil, errOtherSuite
 	}
 	g := &Group{view: view{cfg: cfg, state: st, member: true}, client: c, joining: flags&flagJoining != 0, out: flags&flagOut != 0}
 	if err := g.readMember(&s, flags); err != nil {

@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
@@ -22,17 +21,37 @@ import (
 // CipherSuite names the algorithms of a group (RFC 9420, Section 5.1).
 type CipherSuite uint16
 
-// X25519AES128GCMSHA256Ed25519 is MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, the mandatory suite.
-const X25519AES128GCMSHA256Ed25519 CipherSuite = 0x0001
+// The suites of this package, named by KEM, AEAD, hash and signature. Those with X448 and Ed448, 0x0004 and 0x0006,
+// are not among them: the standard library has neither.
+//
+// RFC 9420, Section 17.1
+const (
+	// X25519AES128GCMSHA256Ed25519 is MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, the mandatory suite.
+	X25519AES128GCMSHA256Ed25519 CipherSuite = 0x0001
+	// P256AES128GCMSHA256P256 is MLS_128_DHKEMP256_AES128GCM_SHA256_P256.
+	P256AES128GCMSHA256P256 CipherSuite = 0x0002
+	// X25519ChaCha20Poly1305SHA256Ed25519 is MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519.
+	X25519ChaCha20Poly1305SHA256Ed25519 CipherSuite = 0x0003
+	// P521AES256GCMSHA512P521 is MLS_256_DHKEMP521_AES256GCM_SHA512_P521.
+	P521AES256GCMSHA512P521 CipherSuite = 0x0005
+	// P384AES256GCMSHA384P384 is MLS_256_DHKEMP384_AES256GCM_SHA384_P384.
+	P384AES256GCMSHA384P384 CipherSuite = 0x0007
+	// XWingChaCha20Poly1305SHA256Ed25519 is MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519, a post-quantum hybrid. The
+	// number is not registered but OpenMLS's own, so the suite is provisional: see Config.ProvisionalSuites.
+	XWingChaCha20Poly1305SHA256Ed25519 CipherSuite = 0x004D
+)
 
-// Supported reports whether this package implements the suite.
+// Supported reports whether this package implements the suite for everybody. It does not do so for a provisional
+// suite, which a Config must permit.
 func (cs CipherSuite) Supported() bool {
-	_, err := suiteOf(cs)
-	return err == nil
+	s, err := suiteOf(cs)
+	return err == nil && !s.provisional
 }
 
 var (
 	errUnsupportedSuite = errors.New("mls: unsupported cipher suite")
+	errProvisionalSuite = errors.New("mls: provisional cipher suite is not permitted")
+	errOtherSuite       = errors.New("mls: signature key of another cipher suite")
 	errDecrypt          = errors.New("mls: decryption failed")
 	errHPKEKey          = errors.New("mls: invalid HPKE key")
 	errSignatureKey     = errors.New("mls: invalid signature key")
@@ -40,28 +59,34 @@ var (
 )
 
 // suite is one row of the table of cipher suites. The KEM is whatever crypto/hpke offers, so a suite with a
-// post-quantum KEM is another row: nothing outside this file assumes a curve or a key length.
+// post-quantum KEM is another row: nothing outside the rows assumes a curve or a key length.
 type suite struct {
-	id        CipherSuite
-	kem       hpke.KEM
-	kdf       hpke.KDF
-	aead      hpke.AEAD
-	newHash   func() hash.Hash
-	hashSize  int // KDF.Nh
-	keySize   int // AEAD.Nk
-	nonceSize int // AEAD.Nn
-	newAEAD   func(key []byte) (cipher.AEAD, error)
-	weakKey   func(public []byte) bool // public HPKE keys that parse but cannot be encrypted to; may be nil
-	signature signatureScheme
+	id          CipherSuite
+	provisional bool // its number is not registered
+	kem         hpke.KEM
+	kdf         hpke.KDF
+	aead        hpke.AEAD
+	newHash     func() hash.Hash
+	hashSize    int // KDF.Nh
+	keySize     int // AEAD.Nk
+	nonceSize   int // AEAD.Nn
+	newAEAD     func(key []byte) (cipher.AEAD, error)
+	derive      func(secret []byte) (hpke.PrivateKey, error) // KEM.DeriveKeyPair if it is not that of kem; may be nil
+	weakKey     func(public []byte) bool                     // public HPKE keys that parse but cannot be encrypted to; may be nil
+	signature   signatureScheme
 }
 
 // signatureScheme is the signature algorithm of a suite; private keys are in their storage form.
 type signatureScheme struct {
-	seedSize int
-	parse    func(private []byte) (crypto.Signer, []byte, error)
-	verify   func(public, message, signature []byte) bool
-	check    func(public []byte) bool
+	keySize int  // octets of a private key
+	topMask byte // the bits that a private key may have in its first octet
+	parse   func(private []byte) (sign signFunc, public []byte, err error)
+	verify  func(public, message, signature []byte) bool
+	check   func(public []byte) bool
 }
+
+// signFunc signs with one private key.
+type signFunc func(message []byte) ([]byte, error)
 
 // suite1 is never modified.
 var suite1 = &suite{
@@ -75,18 +100,27 @@ var suite1 = &suite{
 	nonceSize: 12,
 	newAEAD:   newAESGCM,
 	weakKey:   lowOrderX25519,
-	signature: signatureScheme{
-		seedSize: ed25519.SeedSize,
-		parse:    parseEd25519,
-		verify:   verifyEd25519,
-		check:    func(public []byte) bool { return len(public) == ed25519.PublicKeySize },
-	},
+	signature: schemeEd25519,
+}
+
+// schemeEd25519 is never modified.
+var schemeEd25519 = signatureScheme{
+	keySize: ed25519.SeedSize,
+	topMask: 0xff,
+	parse:   parseEd25519,
+	verify:  verifyEd25519,
+	check:   func(public []byte) bool { return len(public) == ed25519.PublicKeySize },
 }
 
 // suiteOf returns the implementation of a suite.
 func suiteOf(cs CipherSuite) (*suite, error) {
 	if cs == suite1.id {
 		return suite1, nil
+	}
+	for _, s := range otherSuites {
+		if cs == s.id {
+			return s, nil
+		}
 	}
 	return nil, errUnsupportedSuite
 }
@@ -99,12 +133,13 @@ func newAESGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-func parseEd25519(private []byte) (crypto.Signer, []byte, error) {
+func parseEd25519(private []byte) (signFunc, []byte, error) {
 	if len(private) != ed25519.SeedSize {
 		return nil, nil, errSignatureKey
 	}
 	key := ed25519.NewKeyFromSeed(private)
-	return key, key[ed25519.SeedSize:], nil
+	sign := func(message []byte) ([]byte, error) { return ed25519.Sign(key, message), nil }
+	return sign, key[ed25519.SeedSize:], nil
 }
 
 func verifyEd25519(public, message, signature []byte) bool {
@@ -180,7 +215,7 @@ type SignatureKey struct {
 	suite   *suite
 	private []byte
 	public  []byte
-	signer  crypto.Signer
+	sign    signFunc
 }
 
 // SignaturePublicKey is a public signature key in the encoding of its suite (RFC 9420, Section 5.1.1).
@@ -192,14 +227,22 @@ func GenerateSignatureKey(cs CipherSuite, rand io.Reader) (*SignatureKey, error)
 	if err != nil {
 		return nil, err
 	}
-	seed := make([]byte, s.signature.seedSize)
-	if _, err := io.ReadFull(orSystem(rand), seed); err != nil {
-		return nil, errors.New("mls: no randomness")
+	// FIPS 186-5, Appendix A.2.2: a scalar outside the range is not reduced but drawn again, which is rare
+	for range 16 {
+		private := make([]byte, s.signature.keySize)
+		if _, err := io.ReadFull(orSystem(rand), private); err != nil {
+			return nil, errors.New("mls: no randomness")
+		}
+		private[0] &= s.signature.topMask
+		if k, err := newSignatureKey(s, private); err == nil {
+			return k, nil
+		}
 	}
-	return newSignatureKey(s, seed)
+	return nil, errors.New("mls: no randomness")
 }
 
-// ParseSignatureKey restores a key from what Private returned; for Ed25519 that is the 32-octet seed.
+// ParseSignatureKey restores a key from what Private returned: for Ed25519 the 32-octet seed, for ECDSA the scalar,
+// big-endian and as long as the order of the curve.
 func ParseSignatureKey(cs CipherSuite, private []byte) (*SignatureKey, error) {
 	s, err := suiteOf(cs)
 	if err != nil {
@@ -209,11 +252,11 @@ func ParseSignatureKey(cs CipherSuite, private []byte) (*SignatureKey, error) {
 }
 
 func newSignatureKey(s *suite, private []byte) (*SignatureKey, error) {
-	signer, public, err := s.signature.parse(private)
+	sign, public, err := s.signature.parse(private)
 	if err != nil {
 		return nil, err
 	}
-	return &SignatureKey{suite: s, private: private, public: public, signer: signer}, nil
+	return &SignatureKey{suite: s, private: private, public: public, sign: sign}, nil
 }
 
 // Private returns the key for storage, and for nothing else.
@@ -256,7 +299,11 @@ func (s *suite) generateKeyPair(rand io.Reader) (*HPKEPrivateKey, error) {
 
 // deriveKeyPair is KEM.DeriveKeyPair: the key pair of a node or of external_secret.
 func (s *suite) deriveKeyPair(secret []byte) (*HPKEPrivateKey, error) {
-	key, err := s.kem.DeriveKeyPair(secret)
+	derive := s.derive
+	if derive == nil {
+		derive = s.kem.DeriveKeyPair
+	}
+	key, err := derive(secret)
 	if err != nil {
 		return nil, errHPKEKey
 	}
@@ -327,7 +374,7 @@ func (k *HPKEPrivateKey) bytes() ([]byte, error) {
 	if err != nil {
 		return nil, errHPKEKey
 	}
-	return out, nil
+	return append([]byte(nil), out...), nil // a hybrid key returns its own memory
 }
 
 // externalInitSend makes the kem_output of an ExternalInit proposal and the init secret it stands for.

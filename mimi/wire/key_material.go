@@ -97,14 +97,15 @@ func (r *KeyMaterialRequest) Sign(key *mls.SignatureKey) error {
 // for the caller to check.
 //
 // The request does not state its signature scheme: key lengths differ between the schemes of MLS, so the key's
-// length selects it among the acceptable suites.
+// length selects it among the acceptable suites. Suites that we do not have are passed over, as another one with the
+// same scheme may follow; so are provisional ones, whose scheme may change with their number.
 func (r *KeyMaterialRequest) Verify() error {
 	tbs, err := encode(r.marshalTBS)
 	if err != nil {
 		return err
 	}
 	for _, cs := range r.AcceptableCipherSuites {
-		if n := signatureKeySize(cs); n != 0 && n == len(r.RequesterSignatureKey) {
+		if cs.Supported() && signatureKeySize(cs) == len(r.RequesterSignatureKey) {
 			return mls.VerifyWithLabel(cs, r.RequesterSignatureKey, keyMaterialLabel, tbs, r.Signature)
 		}
 	}

@@ -97,6 +97,9 @@ var engineFlags = []string{
 	"-gcflags=crypto/internal/fips140/sha512=",
 }
 
+// engineTags leave out what the chat client never uses: all cipher suites but 0x0001.
+const engineTags = "-tags=mls_suite1"
+
 // engine compiles the WebAssembly module.
 func (b *bundle) engine(pkg string) error {
 	dir, err := os.MkdirTemp("", "kith-wasm")
@@ -105,7 +108,7 @@ func (b *bundle) engine(pkg string) error {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "kith.wasm")
-	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file}, engineFlags...)
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", engineTags, "-ldflags=-s -w", "-o", file}, engineFlags...)
 	cmd := exec.CommandContext(context.Background(), "go", append(args, ".")...)
 	cmd.Dir = pkg
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")

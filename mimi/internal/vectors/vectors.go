@@ -8,9 +8,13 @@ package vectors
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -49,16 +53,19 @@ func Load(t testing.TB, name string, v any) {
 	}
 }
 
-// Suites counts the entries of a vector file by whether their cipher suite is implemented, and reports both numbers
-// at the end, so that what was left out is seen.
-type Suites struct{ run, skipped int }
+// Suites counts the entries of a vector file by their cipher suite and by whether that is implemented, and reports all
+// of it at the end, so that what was left out is seen.
+type Suites struct{ run, skipped map[uint16]int }
 
 // Add counts one entry and returns supported.
-func (s *Suites) Add(supported bool) bool {
+func (s *Suites) Add(suite uint16, supported bool) bool {
+	if s.run == nil {
+		s.run, s.skipped = map[uint16]int{}, map[uint16]int{}
+	}
 	if supported {
-		s.run++
+		s.run[suite]++
 	} else {
-		s.skipped++
+		s.skipped[suite]++
 	}
 	return supported
 }
@@ -66,10 +73,22 @@ func (s *Suites) Add(supported bool) bool {
 // Report prints the counts and fails if nothing was run.
 func (s *Suites) Report(t testing.TB) {
 	t.Helper()
-	t.Logf("vectors: %d entries run, %d of unsupported cipher suites left out", s.run, s.skipped)
-	if s.run == 0 {
+	t.Logf("vectors: entries run: %s; left out, as the suite is not implemented: %s", list(s.run), list(s.skipped))
+	if len(s.run) == 0 {
 		t.Error("vectors: no entry was run")
 	}
+}
+
+// list prints counts in the order of the suites.
+func list(counts map[uint16]int) string {
+	var all []string
+	for _, suite := range slices.Sorted(maps.Keys(counts)) {
+		all = append(all, fmt.Sprintf("%d of suite 0x%04x", counts[suite], suite))
+	}
+	if all == nil {
+		return "none"
+	}
+	return strings.Join(all, ", ")
 }
 
 // directories lists where vector files may lie, most explicit first.
