@@ -26,6 +26,7 @@ var allowedImports = map[string][]string{
 	"kith/mimi/internal/syntax":    {},
 	"kith/mimi/internal/vectors":   {},
 	"kith/mimi/mls":                {"mimi/internal/syntax"},
+	"kith/mimi/mls/interop":        {},
 	"kith/mimi/content":            {"mimi"},
 	"kith/mimi/identity":           {"mimi", "mimi/mls"},
 	"kith/mimi/policy":             {"mimi", "mimi/mls", "mimi/internal/syntax"},

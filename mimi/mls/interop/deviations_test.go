@@ -1,0 +1,67 @@
+//go:build !js
+
+package interop
+
+import (
+	"slices"
+	"strings"
+)
+
+// The kinds of deviations: what a library does not offer, and what it does differently from the RFC.
+const (
+	missing = "unsupported"
+	known   = "known deviation"
+)
+
+// deviation is a flow that is known not to work with a peer. doc.go lists the same for readers.
+type deviation struct {
+	peer, flow string
+	direction  string   // "": both
+	suites     []uint16 // nil: all
+	kind       string
+	match      string // what the error that ends the flow contains
+	section    string // where the rule stands
+	what       string
+}
+
+// lookUp returns the row for a flow, or nil.
+func lookUp(peer, flow, direction string, suite uint16) *deviation {
+	for i, d := range deviations {
+		if (d.peer == peer || d.peer == "ours" && strings.HasPrefix(direction, "ours ")) && d.flow == flow && (d.direction == "" || d.direction == direction) &&
+			(d.suites == nil || slices.Contains(d.suites, suite)) {
+			return &deviations[i]
+		}
+	}
+	return nil
+}
+
+var deviations = []deviation{
+	{"ours", "Welcome, tree inside", "", nil, missing, "the tree travels beside",
+		"Section 12.4.3.3", "ours never puts ratchet_tree into a GroupInfo"},
+
+	{"mls-go", "Welcome, tree beside", "ours → mls-go", nil, missing, "takes no ratchet tree from outside",
+		"Section 12.4.3.1", "joins by a Welcome only with ratchet_tree inside the GroupInfo"},
+	{"mls-go", "add several", "ours → mls-go", nil, missing, "the tree travels beside",
+		"Section 12.4.3.1", "joins by a Welcome only with ratchet_tree inside the GroupInfo"},
+	{"mls-go", "commit without path", "mls-go → ours", nil, missing, "a commit without path",
+		"Section 12.4", "always makes a path in a group of more than one"},
+	{"mls-go", "self-remove", "ours → mls-go", nil, missing, "proposal selfRemove",
+		"draft-ietf-mls-extensions, Section 6.3", "does not know SelfRemove"},
+	{"mls-go", "self-remove", "mls-go → ours", nil, missing, "does not support a proposal type",
+		"draft-ietf-mls-extensions, Section 6.3", "does not know SelfRemove"},
+
+	{"ts-mls", "external join", "ours → ts-mls", nil, known, "Invalid public key for the ciphersuite",
+		"Section 12.4.3.2", "reads and writes external_pub without the length of its vector"},
+	{"ts-mls", "external join", "ts-mls → ours", nil, known, "group info lacks external_pub",
+		"Section 12.4.3.2", "reads and writes external_pub without the length of its vector"},
+	{"ts-mls", "resync", "ours → ts-mls", nil, known, "Invalid public key for the ciphersuite",
+		"Section 12.4.3.2", "reads and writes external_pub without the length of its vector"},
+	{"ts-mls", "resync", "ts-mls → ours", nil, known, "group info lacks external_pub",
+		"Section 12.4.3.2", "reads and writes external_pub without the length of its vector"},
+	{"ts-mls", "update", "ts-mls → ours", nil, missing, "proposal update",
+		"Section 12.1.2", "makes no Update proposal"},
+	{"ts-mls", "self-remove", "ours → ts-mls", nil, missing, "proposal selfRemove",
+		"draft-ietf-mls-extensions, Section 6.3", "does not know SelfRemove"},
+	{"ts-mls", "self-remove", "ts-mls → ours", nil, missing, "does not support a proposal type",
+		"draft-ietf-mls-extensions, Section 6.3", "does not know SelfRemove"},
+}
