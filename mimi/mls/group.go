@@ -277,7 +277,7 @@ func (g *Group) ForgetProposal(ref ProposalRef) {
 
 // Process verifies one received message of this group. Errors that callers branch on: ErrOwnMessage, ErrPastEpoch,
 // ErrFutureEpoch, ErrWrongGroup, ErrReplayed, ErrInactive. The group changes only by consuming ratchet keys and by
-// keeping a proposal as pending; a commit changes nothing before Merge.
+// keeping a proposal as pending; a commit changes nothing before Merge, not even the key that it is encrypted with.
 func (g *Group) Process(m *Message) (*Received, error) {
 	if err := g.ready(); err != nil {
 		return nil, err
@@ -344,17 +344,33 @@ func (g *Group) processPrivate(m *PrivateMessage) (*Received, error) {
 	if err := g.checkAAD(m.authenticatedData); err != nil {
 		return nil, err
 	}
-	ac, err := g.state.framing.unprotectPrivate(g.secrets, m, func(i LeafIndex) (SignaturePublicKey, error) {
+	ac, use, err := g.state.framing.openPrivate(g.secrets, m, func(i LeafIndex) (SignaturePublicKey, error) {
 		return leafKey(g.state.tree.leaf(i), i, g.leaf)
 	})
 	if err != nil {
 		return nil, err
 	}
 	if m.contentType != ContentTypeApplication {
-		return g.handshake(ac)
+		return g.privateHandshake(ac, use)
 	}
+	use.consume()
 	r := g.received(&ac.content)
 	r.Application = application(ac)
+	return r, nil
+}
+
+// privateHandshake handles a proposal or commit that was encrypted. A key is consumed with its effect: a commit that
+// comes before one of its proposals can be processed again, and so can one that was not merged before a restart.
+func (g *Group) privateHandshake(ac *authenticatedContent, use *keyUse) (*Received, error) {
+	r, err := g.handshake(ac)
+	if err != nil {
+		return nil, err
+	}
+	if r.Commit != nil {
+		r.Commit.use = use
+		return r, nil
+	}
+	use.consume()
 	return r, nil
 }
 
@@ -495,6 +511,9 @@ func (g *Group) Merge(s *StagedCommit) error {
 	}
 	if s.member == nil {
 		return ErrStaleCommit
+	}
+	if s.use != nil {
+		s.use.consume()
 	}
 	g.enter(s)
 	return nil

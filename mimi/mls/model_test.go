@@ -1,305 +1,219 @@
 package mls
 
 import (
+	"bytes"
+	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 	"time"
 )
 
-var modelSeed = flag.Uint64("model.seed", 0, "seed of the model test; 0 takes the time")
+var (
+	modelSeed  = flag.Uint64("model.seed", 0, "seed of the model test; 0 takes the time")
+	modelSteps = flag.Int("model.steps", 0, "steps of the model test; 0 is the usual number")
+)
 
-// lateMessage is an application message that not everybody has read yet.
-type lateMessage struct {
-	m       *Message
-	text    string
-	epoch   uint64
-	readers map[string]bool
+// The model test plays a group with a hub: devices that act at random on what they know, and messages that are lost,
+// doubled, late and out of order. For each message that a device opens the model knows what must come of it, and for
+// each epoch what everybody in it must agree on. A seed makes the same steps again; only HPKE's encapsulations differ,
+// on which no step depends.
+//
+// The long form: go test ./mimi/mls -run TestModel -model.steps=N -model.seed=S -timeout 0
+
+// modelApp accepts every credential that keeps its identity. A component's data is its last 48 octets.
+type modelApp struct{ testApp }
+
+func (a modelApp) UpdateComponent(id ComponentID, old []byte, updates [][]byte) ([]byte, error) {
+	data, err := a.testApp.UpdateComponent(id, old, updates)
+	return data[max(0, len(data)-48):], err
 }
 
-// model drives a world through random steps.
+func (modelApp) CheckEphemeral(id ComponentID, data []byte) error {
+	if id >= 0x8000 || len(data) > 48 {
+		return errors.New("test: invalid ephemeral data")
+	}
+	return nil
+}
+
+// model is the whole world of one run.
 type model struct {
-	*world
-	late  []*lateMessage
-	next  int
-	stats map[string]int
+	t          testing.TB
+	r          random
+	seed       uint64
+	step       int
+	doing      string
+	cfg        Config
+	suite      CipherSuite
+	hub        *modelHub
+	devices    []*device // members, and those on their way in
+	former     []*device // removed
+	waiting    map[string]*device
+	ghosts     []*Group          // removed members that kept everything
+	truth      map[uint64]*truth // by epoch
+	lastCommit *Commit           // the content of a private commit
+	limit      int               // members wanted at most
+	next       int               // number of names and letters
+	stats      map[string]int
 }
 
-// TestModel plays random adds, removes, updates, commits, races, external joins, late messages and restarts, and
-// compares everybody's view after each step.
+// truth is what all members of an epoch agree on.
+type truth struct {
+	context, tag, authenticator, exported, resumption []byte
+	dictionary                                        AppDataDictionary
+	members                                           []LeafIndex
+}
+
 func TestModel(t *testing.T) {
 	seed := *modelSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
-	t.Logf("-model.seed=%d", seed)
-	ext := must[Extensions](t)(Extensions{}.SetAppData(AppDataDictionary{{ID: 9, Data: []byte("start")}}))
-	m := &model{world: newWorld(t, seed, ext), stats: map[string]int{}}
-	steps := 1000
-	if testing.Short() {
-		steps = 200
+	for _, mode := range []struct {
+		name         string
+		private      bool
+		steps, short int
+	}{{"public", false, 2400, 200}, {"private", true, 600, 60}} {
+		t.Run(mode.name, func(t *testing.T) {
+			steps := mode.steps
+			if testing.Short() {
+				steps = mode.short
+			}
+			if *modelSteps > 0 {
+				steps = *modelSteps
+			}
+			m := newModel(t, seed, suite1.id, mode.private)
+			t.Logf("-model.seed=%d -model.steps=%d", seed, steps)
+			m.run(steps)
+			t.Logf("epoch %d, %d devices, %v", m.hub.epoch(), len(m.devices), m.stats)
+		})
 	}
-	actions := []struct {
-		name   string
-		weight int
-		do     func()
-	}{
-		{"commit", 4, m.stepCommit}, {"add", 3, m.stepAdd}, {"remove", 2, m.stepRemove}, {"race", 2, m.stepRace},
-		{"propose", 4, m.stepPropose}, {"external join", 1, m.stepExternal}, {"send", 4, m.stepSend}, {"read", 4, m.stepRead},
-		{"restart", 8, m.stepRestart}, {"refused commit", 2, m.stepDiscard},
+}
+
+// newModel is a world with one member. In a private one all handshakes but those of outsiders and SelfRemove are
+// PrivateMessages, and the hub only keeps the order.
+func newModel(t testing.TB, seed uint64, cs CipherSuite, private bool) *model {
+	t.Helper()
+	m := &model{
+		t: t, r: newRandom(seed), seed: seed, suite: cs, limit: 12,
+		waiting: map[string]*device{}, truth: map[uint64]*truth{}, stats: map[string]int{},
 	}
+	m.cfg = Config{Application: modelApp{}, Rand: m.r, PSK: m.psk}
+	m.hub = &modelHub{m: m, known: map[string]bool{}}
+	m.hub.key = must[*SignatureKey](t)(GenerateSignatureKey(cs, m.r))
+	senders := must[[]byte](t)(MarshalExternalSenders([]ExternalSender{{m.hub.key.Public(), BasicCredential([]byte("hub"))}}))
+	ext := must[Extensions](t)(Extensions{{ExtensionExternalSenders, senders}}.SetAppData(AppDataDictionary{{ID: 9, Data: []byte("start")}}))
+	d := m.newDevice()
+	d.g = must[*Group](t)(NewGroup(m.cfg, d.client, []byte("group"), ext))
+	m.devices = append(m.devices, d)
+	m.hub.info, m.hub.tree = must[*GroupInfo](t)(d.g.GroupInfo()), must[RatchetTree](t)(d.g.RatchetTree())
+	if !private {
+		m.hub.public = must[*PublicGroup](t)(NewPublicGroup(m.cfg, m.hub.info, m.hub.tree))
+	}
+	m.learn(d.g.state, d.g.secrets)
+	return m
+}
+
+// psk is the secret of any external PSK and, for those who were not there, of a past epoch of the group.
+func (m *model) psk(id *PreSharedKeyID) []byte {
+	switch id.Type {
+	case PSKExternal:
+		return append([]byte("psk "), id.ID...)
+	case PSKResumption:
+		if e := m.truth[id.Epoch]; e != nil && string(id.GroupID) == "group" {
+			return e.resumption
+		}
+	}
+	return nil
+}
+
+// learn notes what the members of a new epoch must agree on.
+func (m *model) learn(s *publicState, secrets *epochSecrets) {
+	e := &truth{
+		context: s.framing.context, tag: s.confirmationTag, authenticator: bytes.Clone(secrets.authenticator),
+		exported: must[[]byte](m.t)(secrets.export("model", []byte("context"), 40)), resumption: bytes.Clone(secrets.resumption),
+		dictionary: appData(s.context),
+	}
+	for i := range s.tree.members {
+		e.members = append(e.members, i)
+	}
+	m.truth[s.context.Epoch] = e
+}
+
+// action is one kind of step.
+type action struct {
+	name   string
+	weight int
+	do     func()
+}
+
+func (m *model) actions() []action {
+	return []action{
+		{"commit", 14, m.stepCommit}, {"add", 4, m.stepAdd}, {"remove", 3, m.stepRemove}, {"propose", 10, m.stepPropose},
+		{"outside proposal", 3, m.stepOutside}, {"external join", 2, m.stepExternal}, {"race", 3, m.stepRace},
+		{"send", 12, m.stepSend}, {"burst", 1, m.stepBurst}, {"hub", 10, m.stepHub}, {"open", 30, m.stepOpen},
+		{"catch up", 6, m.stepCatchUp}, {"all catch up", 2, m.stepAll}, {"restart", 8, m.stepRestart}, {"limit", 1, m.stepLimit},
+	}
+}
+
+func (m *model) run(steps int) {
+	m.t.Helper()
+	actions := m.actions()
 	var bag []int
 	for i, a := range actions {
 		bag = append(bag, slices.Repeat([]int{i}, a.weight)...)
 	}
-	for range steps {
+	for m.step = range steps {
 		a := actions[bag[m.r.IntN(len(bag))]]
+		m.doing = a.name
 		m.stats[a.name]++
 		a.do()
 		m.check()
 	}
-	t.Logf("epoch %d, %d members, steps %v", m.hub.Epoch(), len(m.members), m.stats)
+	m.doing = "end"
+	m.stepAll()
+	m.check()
 }
 
-// pick is a random member's name.
-func (m *model) pick() string {
-	names := slices.Sorted(maps.Keys(m.members))
-	return names[m.r.IntN(len(names))]
-}
-
-// other is a random member that is not the given one, or "".
-func (m *model) other(name string) string {
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(m.members)), func(n string) bool { return n == name })
-	if len(names) == 0 {
-		return ""
-	}
-	return names[m.r.IntN(len(names))]
-}
-
-func (m *model) name() string {
-	m.next++
-	return fmt.Sprint("n", m.next)
-}
-
-// options are random harmless contents of a commit.
-func (m *model) options() CommitOptions {
-	o := CommitOptions{ForcePath: m.r.IntN(2) == 0, AAD: m.r.octets(8)}
-	switch m.r.IntN(4) {
-	case 0:
-		o.Proposals = []Proposal{AppDataUpdateProposal(ComponentID(9+m.r.IntN(2)), []byte{byte(m.next)})}
-	case 1:
-		ext := m.hub.Context().Extensions.Set(ExtensionApplicationID, m.r.octets(8))
-		o.Proposals = []Proposal{GroupContextExtensionsProposal(ext)}
-	}
-	return o
-}
-
-// finish delivers a commit and has those whom it adds join.
-func (m *model) finish(by string, b *CommitBundle, clients map[string]*Client, keys map[string]*KeyPackageSecrets) {
+// fatalf ends the run and says how to repeat it.
+func (m *model) fatalf(format string, args ...any) {
 	m.t.Helper()
-	m.deliver(by, b)
-	tree := must[RatchetTree](m.t)(m.hub.RatchetTree())
-	for name, c := range clients {
-		m.members[name] = must[*Group](m.t)(JoinWelcome(m.cfg, c, b.Welcome, tree, keys[name]))
-	}
+	m.t.Fatalf("-model.seed=%d, step %d (%s): %s", m.seed, m.step, m.doing, fmt.Sprintf(format, args...))
 }
 
-func (m *model) stepCommit() {
-	by := m.pick()
-	m.finish(by, must[*CommitBundle](m.t)(m.members[by].Commit(m.options())), nil, nil)
-}
+// chance is true in percent of the cases.
+func (m *model) chance(percent int) bool { return m.r.IntN(100) < percent }
 
-func (m *model) stepAdd() {
-	if len(m.members) > 9 {
-		return
-	}
-	by, o := m.pick(), m.options()
-	clients, keys := map[string]*Client{}, map[string]*KeyPackageSecrets{}
-	for range 1 + m.r.IntN(3) {
-		name := m.name()
-		clients[name], keys[name] = m.keyPackage(name)
-		o.Proposals = append(o.Proposals, AddProposal(keys[name].KeyPackage))
-	}
-	m.finish(by, must[*CommitBundle](m.t)(m.members[by].Commit(o)), clients, keys)
-}
-
-func (m *model) stepRemove() {
-	by := m.pick()
-	victim := m.other(by)
-	if victim == "" {
-		return
-	}
-	o := m.options()
-	o.Proposals = append(o.Proposals, RemoveProposal(m.members[victim].OwnLeaf()))
-	gone := m.members[victim]
-	m.finish(by, must[*CommitBundle](m.t)(m.members[by].Commit(o)), nil, nil)
-	if gone.Active() || m.members[victim] != nil {
-		m.t.Fatalf("%s is still there", victim)
-	}
-}
-
-// stepRace has two members commit at once: one wins, the other follows it and commits again.
-func (m *model) stepRace() {
-	winner := m.pick()
-	loser := m.other(winner)
-	if loser == "" {
-		return
-	}
-	first := must[*CommitBundle](m.t)(m.members[winner].Commit(m.options()))
-	lost := m.options()
-	must[*CommitBundle](m.t)(m.members[loser].Commit(lost))
-	m.maybeRestart(loser)
-	m.maybeRestart(winner)
-	m.finish(winner, first, nil, nil)
-	if m.members[loser].HasPending() {
-		m.t.Fatal("the losing commit is still pending")
-	}
-	m.finish(loser, must[*CommitBundle](m.t)(m.members[loser].Commit(m.options())), nil, nil)
-}
-
-// stepPropose has members send proposals by themselves, several for one leaf among them, and one commit them.
-func (m *model) stepPropose() {
-	by := m.pick()
-	from := m.other(by)
-	if from == "" {
-		return
-	}
-	proposer := m.members[from]
-	var msgs []*Message
-	send := func(msg *Message, err error) { msgs = append(msgs, must[*Message](m.t)(msg, err)) }
-	for range 1 + m.r.IntN(2) {
-		switch m.r.IntN(5) {
-		case 0:
-			send(proposer.ProposeUpdate(nil))
-		case 1:
-			send(proposer.Propose(AppDataUpdateProposal(9, []byte("p")), []byte(m.name())))
-		case 2:
-			if victim := m.other(from); victim != "" && len(m.members) > 4 {
-				send(proposer.Propose(RemoveProposal(m.members[victim].OwnLeaf()), []byte(m.name())))
-			}
-		case 3:
-			if len(m.members) > 4 && len(msgs) == 0 {
-				send(proposer.SelfRemove(nil))
-			}
-		case 4:
-			_, key := m.keyPackage(m.name())
-			if len(m.members) < 10 {
-				send(proposer.Propose(AddProposal(key.KeyPackage), nil))
-			}
+// pick is a random device that fits, nil if there is none.
+func (m *model) pick(fits func(*device) bool) *device {
+	var list []*device
+	for _, d := range m.devices {
+		if fits(d) {
+			list = append(list, d)
 		}
 	}
-	for _, msg := range msgs {
-		must[*Received](m.t)(m.hub.Process(wire(m.t, msg)))
-		for name, g := range m.members {
-			if name != from {
-				must[*Received](m.t)(g.Process(wire(m.t, msg)))
-			}
-		}
+	if len(list) == 0 {
+		return nil
 	}
-	m.maybeRestart(from)
-	m.maybeRestart(by)
-	m.finish(by, must[*CommitBundle](m.t)(m.members[by].Commit(m.options())), nil, nil)
+	return list[m.r.IntN(len(list))]
 }
 
-func (m *model) stepExternal() {
-	if len(m.members) > 9 {
-		return
-	}
-	name, lost := m.name(), ""
-	var proposals []Proposal
-	if m.r.IntN(2) == 0 && len(m.members) > 1 {
-		lost = m.pick()
-		proposals = append(proposals, RemoveProposal(m.members[lost].OwnLeaf()))
-		name = lost
-	}
-	c := m.client(name)
-	if lost != "" {
-		c.Credential = m.members[lost].client.Credential
-	}
-	g, b, err := JoinExternal(m.cfg, c, m.hub.GroupInfo(), must[RatchetTree](m.t)(m.hub.RatchetTree()), proposals, nil)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	delete(m.members, lost)
-	m.forget(lost)
-	m.members[name] = g
-	m.maybeRestart(name)
-	m.finish(name, b, nil, nil)
-}
-
-// forget takes a name out of the readers: who comes back under it has other secrets.
-func (m *model) forget(name string) {
-	for _, l := range m.late {
-		delete(l.readers, name)
+// stepLimit lets the group grow to 40 members for a while, or brings it back to a dozen.
+func (m *model) stepLimit() {
+	m.limit = 12
+	if m.chance(30) {
+		m.limit = 40
 	}
 }
 
-func (m *model) stepSend() {
-	from := m.pick()
-	text := fmt.Sprint("text ", m.next, m.r.IntN(1000))
-	l := &lateMessage{text: text, epoch: m.hub.Epoch(), readers: map[string]bool{}}
-	l.m = wire(m.t, must[*Message](m.t)(m.members[from].Encrypt(nil, []byte(text))))
-	for name := range m.members {
-		if name != from {
-			l.readers[name] = true
-		}
-	}
-	m.late = append(m.late, l)
-}
-
-// stepRead has each reader of a random message read it, or be refused if it is too late.
-func (m *model) stepRead() {
-	if len(m.late) == 0 {
-		return
-	}
-	i := m.r.IntN(len(m.late))
-	l := m.late[i]
-	m.late = slices.Delete(m.late, i, i+1)
-	for name := range l.readers {
-		g := m.members[name]
-		if g == nil {
-			continue
-		}
-		r, err := g.Process(l.m)
-		if g.Epoch()-l.epoch > maxPast {
-			if err != ErrPastEpoch {
-				m.t.Fatalf("message of epoch %d in %d: %v", l.epoch, g.Epoch(), err)
-			}
-			continue
-		}
-		if err != nil || string(r.Application) != l.text || r.Epoch != l.epoch {
-			m.t.Fatalf("%s in epoch %d reads %v of epoch %d: %v", name, g.Epoch(), r, l.epoch, err)
-		}
-		m.maybeRestart(name)
-		if _, err := m.members[name].Process(l.m); err != ErrReplayed {
-			m.t.Fatalf("replay: %v", err)
-		}
-	}
-}
-
-func (m *model) maybeRestart(name string) {
-	if m.r.IntN(2) == 0 {
-		m.members[name] = saveRestore(m.t, m.cfg, m.members[name])
-	}
-}
-
+// stepRestart saves and restores a device or the hub.
 func (m *model) stepRestart() {
-	if m.r.IntN(4) > 0 {
-		name := m.pick()
-		m.members[name] = saveRestore(m.t, m.cfg, m.members[name])
+	if m.chance(20) {
+		m.hub.restart()
 		return
 	}
-	state := must[[]byte](m.t)(m.hub.State())
-	m.hub = must[*PublicGroup](m.t)(RestorePublicGroup(m.cfg, state))
-	equal(m.t, "hub state", must[[]byte](m.t)(m.hub.State()), state)
-}
-
-// stepDiscard makes a commit that is refused.
-func (m *model) stepDiscard() {
-	by := m.pick()
-	must[*CommitBundle](m.t)(m.members[by].Commit(m.options()))
-	m.maybeRestart(by)
-	m.members[by].DiscardPending()
+	if d := m.pick(func(d *device) bool { return d.g != nil }); d != nil {
+		m.restart(d)
+	}
 }

@@ -208,39 +208,47 @@ func paddedSize(n int) int {
 //
 // RFC 9420, Section 6.3
 func (f *framing) unprotectPrivate(e *epochSecrets, m *PrivateMessage, keyOf func(LeafIndex) (SignaturePublicKey, error)) (*authenticatedContent, error) {
-	if err := f.check(m.groupID, m.epoch); err != nil {
+	a, use, err := f.openPrivate(e, m, keyOf)
+	if err != nil {
 		return nil, err
+	}
+	use.consume()
+	return a, nil
+}
+
+// openPrivate is unprotectPrivate before the key is consumed, which is for the caller to do.
+func (f *framing) openPrivate(e *epochSecrets, m *PrivateMessage, keyOf func(LeafIndex) (SignaturePublicKey, error)) (*authenticatedContent, *keyUse, error) {
+	if err := f.check(m.groupID, m.epoch); err != nil {
+		return nil, nil, err
 	}
 	d, err := e.openSenderData(m)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	signatureKey, err := keyOf(d.leaf)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	use, err := e.tree.find(d.leaf, ratchetOf(m.contentType), d.generation)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	plaintext, err := e.openContent(m, &use.messageKey, d.reuseGuard)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a, err := m.decodeContent(d.leaf, plaintext)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tbs, err := f.toBeSigned(a.wireFormat, &a.content)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := f.verifyContent(signatureKey, tbs, a); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	use.apply()
-	clear(use.key)
-	return a, nil
+	return a, use, nil
 }
 
 // openContent decrypts the content with a message key.

@@ -534,6 +534,7 @@ type StagedCommit struct {
 	added  []LeafIndex
 	member *memberEpoch // a member's secrets of the new epoch
 	out    bool         // the member is removed
+	use    *keyUse      // of the message key of an encrypted commit
 }
 
 func (p *provisional) staged(next *publicState) *StagedCommit {

@@ -245,6 +245,16 @@ func (u *keyUse) apply() {
 	*old = u.next
 }
 
+// consume is apply, and clears the key itself. What else was taken from the tree since does not matter.
+func (u *keyUse) consume() {
+	fresh, err := u.tree.find(LeafIndex(u.leaf), u.kind, u.generation)
+	if err == nil {
+		fresh.apply()
+		clear(fresh.key)
+	}
+	clear(u.key)
+}
+
 func (k messageKey) compare(generation uint32) int {
 	switch {
 	case k.generation < generation:
