@@ -357,6 +357,9 @@ func (b *committer) makePath(commit *Commit) error {
 	if leaf.ParentHash, err = p.tree.clone().mergeKeys(p.leaf, b.path.publicKeys()); err != nil {
 		return err
 	}
+	if !bytes.Equal(leaf.SignatureKey, b.client.SignatureKey.public) {
+		return errors.New("mls: our leaf has another signature key")
+	}
 	if err := leaf.sign(b.client.SignatureKey, p.old.context.GroupID, p.leaf); err != nil {
 		return err
 	}
@@ -364,7 +367,7 @@ func (b *committer) makePath(commit *Commit) error {
 	for k, key := range b.path.publicKeys() {
 		commit.Path.Nodes[k].EncryptionKey = key
 	}
-	if err := p.mergePath(b.cfg, commit.Path); err != nil {
+	if err := p.mergePath(b.cfg, commit.Path, true); err != nil {
 		return err
 	}
 	context, err := p.pathContext()

@@ -27,6 +27,10 @@ type Config struct {
 	// ProvisionalSuites permits cipher suites whose number is not registered and may come to mean something else.
 	// Without it a group or KeyPackage of such a suite is neither made nor joined, followed or restored.
 	ProvisionalSuites bool
+	// VerifyEd25519 verifies many signatures at once, in whatever way is faster than ours; nil: there is none. It
+	// returns nil only if all are valid under RFC 8032, Section 5.1.7, by the equation without the cofactor. Any
+	// error makes the package verify them itself, so that an error refuses nothing.
+	VerifyEd25519 func(checks []SignatureCheck) error
 }
 
 // suiteOf returns the implementation of a suite that is permitted.

@@ -135,7 +135,7 @@ func FuzzRatchetTree(f *testing.F) {
 		if err != nil || !bytes.Equal(again, data) {
 			t.Fatalf("%x re-encodes to %x", data, again)
 		}
-		_ = tree.validate(rules, testApp{})
+		_ = tree.validate(rules, &Config{Application: testApp{}})
 		_ = tree.checkUnmergedLeaves()
 		_ = tree.verifyParentHashes()
 		_, _ = tree.rootHash()

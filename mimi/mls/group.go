@@ -86,7 +86,7 @@ func NewGroup(cfg Config, c *Client, groupID []byte, ext Extensions) (*Group, er
 		return nil, err
 	}
 	t := newRatchetTree(s, &leaf)
-	if err := t.validate(rules, cfg.Application); err != nil {
+	if err := t.validate(rules, &cfg); err != nil {
 		return nil, err
 	}
 	hash, err := t.rootHash()

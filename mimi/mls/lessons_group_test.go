@@ -562,7 +562,7 @@ func TestLesson17ParentHashOverBlankParent(t *testing.T) {
 	// in a tree that a joiner gets
 	good := w.hub.state.tree
 	rules := must[*groupRules](t)(newGroupRules(suite1, []byte("group"), nil))
-	if err := good.validate(rules, testApp{}); err != nil {
+	if err := good.validate(rules, &Config{Application: testApp{}}); err != nil {
 		t.Fatal(err)
 	}
 	for x := range nodeIndex(len(good.slots)) {

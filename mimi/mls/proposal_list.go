@@ -355,7 +355,7 @@ func (s *publicState) checkUpdate(cfg *Config, rules *groupRules, i LeafIndex, l
 	if bytes.Equal(old.EncryptionKey, l.EncryptionKey) {
 		return errors.New("mls: Update does not change the encryption key")
 	}
-	if err := rules.checkLeaf(l, LeafNodeSourceUpdate, i); err != nil {
+	if err := rules.checkLeaf(l, LeafNodeSourceUpdate, i, false); err != nil {
 		return err
 	}
 	return validateSuccessor(cfg.Application, l, old)
@@ -384,8 +384,9 @@ func (p *provisional) applyRemoves(*Config) error {
 
 // applyAdds gives each new member its leaf.
 func (p *provisional) applyAdds(cfg *Config, now time.Time) error {
+	signed := confirmAdds(cfg, p.old.suite, p.list.adds)
 	for _, a := range p.list.adds {
-		if err := p.rules.checkKeyPackage(a.Proposal.Add, now); err != nil {
+		if err := p.rules.checkKeyPackage(a.Proposal.Add, now, signed[&a.Proposal.Add.LeafNode]); err != nil {
 			return err
 		}
 		// RFC 9420, Section 5.3.1

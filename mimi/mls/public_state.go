@@ -102,7 +102,7 @@ func publicStateFromInfo(cfg *Config, gi *GroupInfo, tree RatchetTree) (*publicS
 	if err != nil {
 		return nil, err
 	}
-	if err := t.validate(rules, cfg.Application); err != nil {
+	if err := t.validate(rules, cfg); err != nil {
 		return nil, err
 	}
 	context := gi.GroupContext
@@ -316,7 +316,8 @@ func (v *view) checkProposal(p *Proposal, wire WireFormat, sender Sender, now ti
 	}
 	switch p.Type {
 	case ProposalAdd:
-		if err := rules.checkKeyPackage(p.Add, now); err != nil {
+		signed := confirmAdds(cfg, s.suite, []StagedProposal{{Proposal: *p}})
+		if err := rules.checkKeyPackage(p.Add, now, signed[&p.Add.LeafNode]); err != nil {
 			return err
 		}
 		return validateCredential(cfg.Application, &p.Add.LeafNode, nil)
@@ -417,19 +418,19 @@ func (v *view) verifyCommit(ac *authenticatedContent) (*provisional, error) {
 		}
 		return p, nil
 	}
-	if err := p.mergePath(&v.cfg, c.Path); err != nil {
+	if err := p.mergePath(&v.cfg, c.Path, false); err != nil {
 		return nil, err
 	}
 	return p, p.tree.checkCiphertexts(p.leaf, c.Path.Nodes, p.added)
 }
 
 // mergePath validates an UpdatePath and merges it into the provisional tree. The committer does it to its own
-// path before it encrypts anything, so that nobody refuses what it sends.
+// path before it encrypts anything, so that nobody refuses what it sends; only its signature it need not verify.
 //
 // RFC 9420, Section 12.4.2
-func (p *provisional) mergePath(cfg *Config, path *UpdatePath) error {
+func (p *provisional) mergePath(cfg *Config, path *UpdatePath, signed bool) error {
 	l := &path.LeafNode
-	if err := p.rules.checkLeaf(l, LeafNodeSourceCommit, p.leaf); err != nil {
+	if err := p.rules.checkLeaf(l, LeafNodeSourceCommit, p.leaf, signed); err != nil {
 		return err
 	}
 	if p.predecessor != nil && bytes.Equal(p.predecessor.EncryptionKey, l.EncryptionKey) {

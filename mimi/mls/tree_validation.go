@@ -40,10 +40,10 @@ func (r *groupRules) checkCapabilities(l *LeafNode) error {
 }
 
 // checkLeaf verifies one leaf by itself: source, keys, signature, capabilities. i matters for the sources update
-// and commit only.
+// and commit only; signed says that the signature is known to be valid.
 //
 // RFC 9420, Section 7.3
-func (r *groupRules) checkLeaf(l *LeafNode, source uint8, i LeafIndex) error {
+func (r *groupRules) checkLeaf(l *LeafNode, source uint8, i LeafIndex, signed bool) error {
 	if l.Source != source {
 		return errors.New("mls: leaf has the wrong source")
 	}
@@ -51,20 +51,22 @@ func (r *groupRules) checkLeaf(l *LeafNode, source uint8, i LeafIndex) error {
 	if err := l.checkContents(r.suite); err != nil {
 		return err
 	}
-	if err := l.verifySignature(r.suite, r.groupID, i); err != nil {
-		return err
+	if !signed {
+		if err := l.verifySignature(r.suite, r.groupID, i); err != nil {
+			return err
+		}
 	}
 	return r.checkCapabilities(l)
 }
 
-// checkKeyPackage verifies a KeyPackage for this group. A zero now leaves the lifetime out.
+// checkKeyPackage verifies a KeyPackage for this group. A zero now leaves the lifetime out, signed the signatures.
 //
 // RFC 9420, Section 10.1
-func (r *groupRules) checkKeyPackage(k *KeyPackage, now time.Time) error {
+func (r *groupRules) checkKeyPackage(k *KeyPackage, now time.Time, signed bool) error {
 	if k.CipherSuite != r.suite.id {
 		return errors.New("mls: key package for another cipher suite")
 	}
-	if err := k.Verify(now); err != nil {
+	if err := k.verify(now, signed); err != nil {
 		return err
 	}
 	return r.checkCapabilities(&k.LeafNode)
@@ -74,7 +76,20 @@ func (r *groupRules) checkKeyPackage(k *KeyPackage, now time.Time) error {
 type newKeys struct {
 	encryption map[string]nodeIndex
 	signature  map[string]LeafIndex
+	first      keyFilter
 }
+
+// keyFilter says of most keys that they are not among a few, by their first octet: a commit compares its own few keys
+// with all of a large tree.
+type keyFilter [256]bool
+
+func (f *keyFilter) add(key []byte) {
+	if len(key) > 0 {
+		f[key[0]] = true
+	}
+}
+
+func (f *keyFilter) may(key []byte) bool { return len(key) > 0 && f[key[0]] }
 
 var errDuplicateKey = errors.New("mls: key is used twice in the tree")
 
@@ -86,6 +101,7 @@ func (k *newKeys) addEncryption(x nodeIndex, key HPKEPublicKey) error {
 		return errDuplicateKey
 	}
 	k.encryption[string(key)] = x
+	k.first.add(key)
 	return nil
 }
 
@@ -97,6 +113,7 @@ func (k *newKeys) addSignature(i LeafIndex, key SignaturePublicKey) error {
 		return errDuplicateKey
 	}
 	k.signature[string(key)] = i
+	k.first.add(key)
 	return nil
 }
 
@@ -116,10 +133,12 @@ func (t *ratchetTree) checkUnique(k *newKeys) error {
 		if n == nil {
 			continue
 		}
-		if at, ok := k.encryption[string(t.publicKey(x))]; ok && at != x {
-			return errDuplicateKey
+		if key := t.publicKey(x); k.first.may(key) {
+			if at, ok := k.encryption[string(key)]; ok && at != x {
+				return errDuplicateKey
+			}
 		}
-		if n.leaf == nil {
+		if n.leaf == nil || !k.first.may(n.leaf.SignatureKey) {
 			continue
 		}
 		if at, ok := k.signature[string(n.leaf.SignatureKey)]; ok && at != x.leaf() {
@@ -135,6 +154,7 @@ func (t *ratchetTree) checkUnique(k *newKeys) error {
 // RFC 9420, Section 12.4.2
 func (t *ratchetTree) checkPathKeys(leaf HPKEPublicKey, nodes []HPKEPublicKey) error {
 	fresh := make(map[string]bool, len(nodes)+1)
+	var first keyFilter
 	for _, key := range append([]HPKEPublicKey{leaf}, nodes...) {
 		if err := t.suite.checkPublicKey(key); err != nil {
 			return err
@@ -143,9 +163,10 @@ func (t *ratchetTree) checkPathKeys(leaf HPKEPublicKey, nodes []HPKEPublicKey) e
 			return errDuplicateKey
 		}
 		fresh[string(key)] = true
+		first.add(key)
 	}
 	for x := range nodeIndex(len(t.slots)) {
-		if fresh[string(t.publicKey(x))] {
+		if key := t.publicKey(x); first.may(key) && fresh[string(key)] {
 			return errDuplicateKey
 		}
 	}
@@ -207,13 +228,14 @@ func (t *ratchetTree) checkProposalTypes(types []ProposalType, added []LeafIndex
 // the GroupInfo, which the caller compares.
 //
 // RFC 9420, Section 12.4.3.1
-func (t *ratchetTree) validate(r *groupRules, app Application) error {
+func (t *ratchetTree) validate(r *groupRules, cfg *Config) error {
 	// first the form: everything below relies on it
 	if err := t.checkUnmergedLeaves(); err != nil {
 		return err
 	}
 	var keys newKeys
 	var members []LeafIndex
+	signed := t.confirmLeaves(cfg, r.groupID)
 	for x := range nodeIndex(len(t.slots)) {
 		if key := t.publicKey(x); key != nil {
 			if err := r.suite.checkPublicKey(key); err != nil {
@@ -232,11 +254,11 @@ func (t *ratchetTree) validate(r *groupRules, app Application) error {
 			return err
 		}
 		// the lifetime is not checked: it may have passed since the member was added
-		if err := r.checkLeaf(l, l.Source, i); err != nil {
+		if err := r.checkLeaf(l, l.Source, i, signed[l]); err != nil {
 			return err
 		}
 		// RFC 9420, Section 5.3.1
-		if err := validateCredential(app, l, nil); err != nil {
+		if err := validateCredential(cfg.Application, l, nil); err != nil {
 			return err
 		}
 	}

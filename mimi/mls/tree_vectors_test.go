@@ -132,7 +132,7 @@ func TestVectorsTreeValidation(t *testing.T) {
 			equal(t, "tree hash", must[[]byte](t)(tree.treeHash(x)), e.TreeHashes[x])
 		}
 		rules := must[*groupRules](t)(newGroupRules(tree.suite, e.GroupID, nil))
-		if err := tree.validate(rules, testApp{}); err != nil {
+		if err := tree.validate(rules, &Config{Application: testApp{}}); err != nil {
 			t.Error(err)
 		}
 	}
