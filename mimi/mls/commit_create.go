@@ -60,7 +60,9 @@ func (g *Group) Commit(o CommitOptions) (*CommitBundle, error) {
 		return nil, err
 	}
 	if o.ForcePath || o.RenewLeaf || p.list.pathRequired() {
-		b.newLeaf = g.nextLeaf(o.RenewLeaf)
+		if b.newLeaf, err = g.nextLeaf(o.RenewLeaf); err != nil {
+			return nil, err
+		}
 	}
 	bundle, err := b.build()
 	if err != nil {
@@ -72,10 +74,9 @@ func (g *Group) Commit(o CommitOptions) (*CommitBundle, error) {
 }
 
 // nextLeaf is our leaf for a path, without keys and signature.
-func (g *Group) nextLeaf(renew bool) *LeafNode {
+func (g *Group) nextLeaf(renew bool) (*LeafNode, error) {
 	if renew {
-		l := g.client.leafNode(nil)
-		return &l
+		return g.cfg.leafNode(g.client, nil)
 	}
 	old := g.state.tree.leaf(g.leaf)
 	return &LeafNode{
@@ -83,7 +84,7 @@ func (g *Group) nextLeaf(renew bool) *LeafNode {
 		Credential:   old.Credential,
 		Capabilities: old.Capabilities,
 		Extensions:   old.Extensions,
-	}
+	}, nil
 }
 
 // MergePending enters the epoch of our own pending commit, or makes an external join final.
@@ -141,6 +142,22 @@ func (g *Group) assemble(values []Proposal) (*provisional, []StagedProposal, err
 		kept, p = append(kept, x), next
 	}
 	return p, dropped, nil
+}
+
+// ProposalsToCommit lists the pending proposals that a commit of ours would contain, which are those that are valid
+// and that a member may commit: others', not our own Update or SelfRemove. While there are any, the next thing to send
+// is that commit. Encrypt insists on it with Config.CommitFirst.
+//
+// RFC 9420, Section 12.4
+func (g *Group) ProposalsToCommit() []StagedProposal {
+	if len(g.pending) == 0 || g.ready() != nil {
+		return nil
+	}
+	p, _, err := g.assemble(nil)
+	if err != nil {
+		return nil
+	}
+	return slices.Clone(p.list.all)
 }
 
 // applicable applies a list and checks that its PSKs are there.
@@ -313,7 +330,7 @@ func (b *committer) build() (*CommitBundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	gi, err := signGroupInfo(b.client.SignatureKey, staged.next, staged.member.secrets, b.p.leaf)
+	gi, err := b.cfg.signGroupInfo(b.client.SignatureKey, staged.next, staged.member.secrets, b.p.leaf)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,14 @@ type Config struct {
 	// returns nil only if all are valid under RFC 8032, Section 5.1.7, by the equation without the cofactor. Any
 	// error makes the package verify them itself, so that an error refuses nothing.
 	VerifyEd25519 func(checks []SignatureCheck) error
+	// MaxLifetime bounds the lifetime of a KeyPackage's leaf, from its beginning to its end: longer ones are refused
+	// wherever they appear. 0 is DefaultMaxLifetime, or no bound if Now is nil. All members should have the same.
+	MaxLifetime time.Duration
+	// CommitFirst has Encrypt refuse with ErrPendingProposals while there are ProposalsToCommit, as RFC 9420, Section 12.4
+	// demands of a member. Without it that is for the application to see.
+	CommitFirst bool
+	// GREASE adds random reserved values to our own leaves, KeyPackages and GroupInfos.
+	GREASE bool
 }
 
 // suiteOf returns the implementation of a suite that is permitted.
@@ -43,6 +51,19 @@ func (c *Config) suiteOf(cs CipherSuite) (*suite, error) {
 		return nil, errProvisionalSuite
 	}
 	return s, nil
+}
+
+// DefaultMaxLifetime is ninety days, and an hour for clocks that disagree.
+//
+// RFC 9420, Section 7.2: an application defines the longest lifetime
+const DefaultMaxLifetime = 90*24*time.Hour + time.Hour
+
+// maxLifetime is the bound in force, 0 if there is none.
+func (c *Config) maxLifetime() time.Duration {
+	if c.MaxLifetime == 0 && c.Now != nil {
+		return DefaultMaxLifetime
+	}
+	return c.MaxLifetime
 }
 
 // now is the time for lifetimes, zero if they are not to be checked.

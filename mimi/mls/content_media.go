@@ -2,6 +2,7 @@ package mls
 
 import (
 	"errors"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -123,6 +124,86 @@ func (f *ApplicationFraming) Unmarshal(s *cryptobyte.String) error {
 	}
 	if !syntax.ReadVector(s, &f.Content) {
 		return errors.New("mls: malformed application framing")
+	}
+	return nil
+}
+
+// mediaTypes decodes the content_media_types component of an app_data_dictionary; without it the list is empty.
+func (e Extensions) mediaTypes() (MediaTypeList, error) {
+	dict, err := e.AppData()
+	if err != nil {
+		return nil, err
+	}
+	data, ok := dict.Get(ComponentContentMediaTypes)
+	if !ok {
+		return nil, nil
+	}
+	return UnmarshalMediaTypeList(data)
+}
+
+// MediaTypes lists the media types that every member must support; if there are any, application data is framed.
+//
+// draft-ietf-mls-extensions, Section 6.2.3
+func (g *GroupContext) MediaTypes() (MediaTypeList, error) { return g.Extensions.mediaTypes() }
+
+// MediaTypes lists the media types that a leaf can receive; empty if it says nothing.
+//
+// draft-ietf-mls-extensions, Section 6.2.3
+func (l *LeafNode) MediaTypes() (MediaTypeList, error) { return l.Extensions.mediaTypes() }
+
+// Equal reports whether both are the same type with the same parameters in the same order.
+func (m MediaType) Equal(o MediaType) bool {
+	return m.Type == o.Type && slices.Equal(m.Parameters, o.Parameters)
+}
+
+// Frame makes the application data of a group with this GroupContext: framed if it has content_media_types, as it is
+// otherwise. An empty media type stands for the first of the group.
+//
+// draft-ietf-mls-extensions, Section 6.2.4
+func (g *GroupContext) Frame(mediaType MediaType, content []byte) ([]byte, error) {
+	list, err := g.MediaTypes()
+	if err != nil || list == nil {
+		return content, err
+	}
+	return (&ApplicationFraming{MediaType: mediaType, Content: content}).Bytes()
+}
+
+// Unframe undoes Frame, with the media type in full. Without content_media_types there is none.
+//
+// draft-ietf-mls-extensions, Section 6.2.4
+func (g *GroupContext) Unframe(data []byte) (MediaType, []byte, error) {
+	list, err := g.MediaTypes()
+	if err != nil || list == nil {
+		return MediaType{}, data, err
+	}
+	f, err := UnmarshalApplicationFraming(data)
+	if err != nil {
+		return MediaType{}, nil, err
+	}
+	if f.MediaType.Type == "" {
+		f.MediaType = list[0]
+	}
+	return f.MediaType, f.Content, nil
+}
+
+// checkMediaTypes verifies that all members after a commit list the media types that are required then.
+//
+// draft-ietf-mls-extensions, Section 6.2.3
+func (s *StagedCommit) checkMediaTypes(ext Extensions) error {
+	required, err := ext.mediaTypes()
+	if err != nil {
+		return err
+	}
+	for _, l := range s.next.tree.members {
+		supported, err := l.MediaTypes()
+		if err != nil {
+			return err
+		}
+		for _, m := range required {
+			if !slices.ContainsFunc(supported, m.Equal) {
+				return errors.New("mls: a member does not support a required media type")
+			}
+		}
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ const (
 	ExtensionExternalPub          ExtensionType = 4
 	ExtensionExternalSenders      ExtensionType = 5
 	ExtensionAppDataDictionary    ExtensionType = 6
+	ExtensionSupportedWireFormats ExtensionType = 7 // of leaves
+	ExtensionRequiredWireFormats  ExtensionType = 8 // of the GroupContext
 	// ExtensionLastResort is the marker of earlier drafts for last-resort KeyPackages.
 	ExtensionLastResort ExtensionType = 0x000A
 )

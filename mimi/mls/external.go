@@ -51,8 +51,11 @@ func JoinExternalWith(cfg Config, c *Client, gi *GroupInfo, tree RatchetTree, pr
 	if err != nil {
 		return nil, nil, err
 	}
-	leaf := c.leafNode(nil)
-	b := &committer{cfg: &cfg, client: c, p: p, keys: treeKeys{}, initSecret: initSecret, aad: aad, newLeaf: &leaf}
+	leaf, err := cfg.leafNode(c, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &committer{cfg: &cfg, client: c, p: p, keys: treeKeys{}, initSecret: initSecret, aad: aad, newLeaf: leaf}
 	if b.psks, err = findPSKs(&cfg, p.list.pskIDs(), nil); err != nil {
 		return nil, nil, err
 	}

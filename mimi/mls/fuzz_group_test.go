@@ -125,7 +125,7 @@ func FuzzRatchetTree(f *testing.F) {
 	f.Add([]byte(must[RatchetTree](f)(w.hub.RatchetTree())))
 	w.commit("a", CommitOptions{})
 	f.Add([]byte(must[RatchetTree](f)(w.hub.RatchetTree())))
-	rules := must[*groupRules](f)(newGroupRules(suite1, []byte("group"), nil))
+	rules := must[*groupRules](f)(newGroupRules(&Config{}, suite1, []byte("group"), nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tree, err := unmarshalRatchetTree(suite1, data)
 		if err != nil {

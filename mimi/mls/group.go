@@ -3,7 +3,6 @@ package mls
 import (
 	"bytes"
 	"errors"
-	"io"
 	"math"
 	"slices"
 	"time"
@@ -76,16 +75,19 @@ func NewGroup(cfg Config, c *Client, groupID []byte, ext Extensions) (*Group, er
 	if err != nil {
 		return nil, err
 	}
-	leaf := c.leafNode(key.Public())
-	leaf.Source, leaf.Lifetime = LeafNodeSourceKeyPackage, creatorLifetime(cfg.now())
-	if err := leaf.sign(c.SignatureKey, groupID, 0); err != nil {
-		return nil, err
-	}
-	rules, err := newGroupRules(s, groupID, ext)
+	leaf, err := cfg.leafNode(c, key.Public())
 	if err != nil {
 		return nil, err
 	}
-	t := newRatchetTree(s, &leaf)
+	leaf.Source, leaf.Lifetime = LeafNodeSourceKeyPackage, cfg.creatorLifetime()
+	if err := leaf.sign(c.SignatureKey, groupID, 0); err != nil {
+		return nil, err
+	}
+	rules, err := newGroupRules(&cfg, s, groupID, ext)
+	if err != nil {
+		return nil, err
+	}
+	t := newRatchetTree(s, leaf)
 	if err := t.validate(rules, &cfg); err != nil {
 		return nil, err
 	}
@@ -110,13 +112,16 @@ func NewGroup(cfg Config, c *Client, groupID []byte, ext Extensions) (*Group, er
 	}, nil
 }
 
-// creatorLifetime is the lifetime of the leaf of a group's creator: 90 days, or unlimited without a clock.
-func creatorLifetime(now time.Time) Lifetime {
+// creatorLifetime is the lifetime of the leaf of a group's creator: the longest there may be, or unlimited without a
+// clock.
+func (c *Config) creatorLifetime() Lifetime {
+	now := c.now()
 	if now.IsZero() {
 		return Lifetime{NotAfter: math.MaxUint64}
 	}
 	t := uint64(max(0, now.Unix()))
-	return Lifetime{NotBefore: t - min(t, 3600), NotAfter: t + 90*24*3600}
+	begin := t - min(t, 3600)
+	return Lifetime{NotBefore: begin, NotAfter: begin + uint64(c.maxLifetime()/time.Second)}
 }
 
 // OwnLeaf is our place in the tree.
@@ -166,23 +171,34 @@ func (g *Group) GroupInfo() (*GroupInfo, error) {
 	if !g.Active() {
 		return nil, ErrInactive
 	}
-	return signGroupInfo(g.client.SignatureKey, g.state, g.secrets, g.leaf)
+	return g.cfg.signGroupInfo(g.client.SignatureKey, g.state, g.secrets, g.leaf)
 }
 
-func signGroupInfo(key *SignatureKey, s *publicState, secrets *epochSecrets, signer LeafIndex) (*GroupInfo, error) {
+func (c *Config) signGroupInfo(key *SignatureKey, s *publicState, secrets *epochSecrets, signer LeafIndex) (*GroupInfo, error) {
 	external, err := secrets.externalKey()
 	if err != nil {
 		return nil, err
 	}
 	gi := &GroupInfo{GroupContext: *s.context, ConfirmationTag: s.confirmationTag, Signer: signer}
 	gi.setExternalPub(external.Public())
+	if c.GREASE {
+		x := &greaser{rand: c.rand()}
+		gi.Extensions = x.extensions(gi.Extensions, ExtensionType(x.value()))
+		if x.err != nil {
+			return nil, x.err
+		}
+	}
 	return gi, gi.sign(key)
 }
 
-// Encrypt makes an application message. The caller saves RatchetState before it sends the message.
+// Encrypt makes an application message. The caller saves RatchetState before it sends the message. See
+// ProposalsToCommit for what goes first.
 func (g *Group) Encrypt(aad, data []byte) (*Message, error) {
 	if err := g.ready(); err != nil {
 		return nil, err
+	}
+	if g.cfg.CommitFirst && len(g.ProposalsToCommit()) > 0 {
+		return nil, ErrPendingProposals
 	}
 	if err := g.checkAAD(aad); err != nil {
 		return nil, err
@@ -230,12 +246,15 @@ func (g *Group) ProposeUpdate(aad []byte) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	leaf := g.client.leafNode(key.Public())
+	leaf, err := g.cfg.leafNode(g.client, key.Public())
+	if err != nil {
+		return nil, err
+	}
 	leaf.Source = LeafNodeSourceUpdate
 	if err := leaf.sign(g.client.SignatureKey, g.state.context.GroupID, g.leaf); err != nil {
 		return nil, err
 	}
-	return g.propose(Proposal{Type: ProposalUpdate, Update: &leaf}, key, aad)
+	return g.propose(Proposal{Type: ProposalUpdate, Update: leaf}, key, aad)
 }
 
 // SelfRemove proposes that somebody else removes us.
@@ -280,6 +299,10 @@ func (g *Group) ForgetProposal(ref ProposalRef) {
 // keeping a proposal as pending; a commit changes nothing before Merge, not even the key that it is encrypted with.
 func (g *Group) Process(m *Message) (*Received, error) {
 	if err := g.ready(); err != nil {
+		// what was sent before a ReInit may still be on its way
+		if m.Private != nil && !g.out && g.state.reInit != nil && g.checkFrame(m.Private.groupID, m.Private.epoch) == ErrPastEpoch {
+			return g.processLate(m.Private)
+		}
 		return nil, err
 	}
 	switch {
@@ -538,20 +561,7 @@ func (g *Group) enter(s *StagedCommit) {
 //
 // RFC 9420, Section 8.4
 func (g *Group) findPSKs(ids []PreSharedKeyID) ([]preSharedKey, error) {
-	return findPSKs(&g.cfg, ids, func(id *PreSharedKeyID) []byte {
-		if !bytes.Equal(id.GroupID, g.state.context.GroupID) {
-			return nil
-		}
-		if id.Epoch == g.state.context.Epoch {
-			return g.secrets.resumption
-		}
-		for _, r := range g.resumption {
-			if r.epoch == id.Epoch {
-				return r.secret
-			}
-		}
-		return nil
-	})
+	return findPSKs(&g.cfg, ids, g.ownResumptionPSK)
 }
 
 // findPSKs asks own for resumption PSKs and then the application for everything else.
@@ -566,7 +576,7 @@ func findPSKs(cfg *Config, ids []PreSharedKeyID, own func(*PreSharedKeyID) []byt
 			secret = cfg.PSK(&id)
 		}
 		if secret == nil {
-			return nil, errors.New("mls: pre-shared key is not available")
+			return nil, ErrUnknownPSK
 		}
 		psks = append(psks, preSharedKey{id: id, secret: secret})
 	}
@@ -582,13 +592,8 @@ func (l *proposalList) pskIDs() []PreSharedKeyID {
 	return ids
 }
 
-// NewPSKProposal proposes to inject the external PSK with the given id; its secret comes from Config.PSK.
-//
-// RFC 9420, Section 8.4: each use has a fresh nonce
+// NewPSKProposal proposes to inject the external PSK with the given id; its secret comes from Config.PSK. For other
+// kinds of PSK see the function NewPSKProposal.
 func (g *Group) NewPSKProposal(id []byte) (Proposal, error) {
-	nonce := make([]byte, g.state.suite.hashSize)
-	if _, err := io.ReadFull(g.cfg.rand(), nonce); err != nil {
-		return Proposal{}, err
-	}
-	return PSKProposal(&PreSharedKeyID{Type: PSKExternal, ID: bytes.Clone(id), Nonce: nonce}), nil
+	return NewPSKProposal(g.cfg, g.state.suite.id, PreSharedKeyID{Type: PSKExternal, ID: id})
 }

@@ -42,6 +42,8 @@ type world struct {
 	cfg     Config
 	members map[string]*Group
 	hub     *PublicGroup
+	list    []*KeyPackage                 // of a test of groups that follow from others
+	keys    map[string]*KeyPackageSecrets // of list, by name
 }
 
 func newWorld(t testing.TB, seed uint64, ext Extensions) *world {

@@ -7,11 +7,28 @@ import (
 
 var errNoApplication = errors.New("mls: no application to validate credentials")
 
+// ErrLinkedWelcome is returned by JoinWelcome for a Welcome into a group that follows from another, of which the
+// application has that other Group: Welcome.PSKs says which it is, JoinReinitialized or JoinBranch joins.
+var ErrLinkedWelcome = errors.New("mls: welcome into a group that follows from another")
+
 // JoinWelcome joins a group with the KeyPackage that a member added us with. tree may be nil only if the GroupInfo
-// carries ratchet_tree.
+// carries ratchet_tree. That we are in no other group of the same id is for the caller to see, before it stores this
+// one. The KeyPackage's secrets are deleted then, unless it is one of last resort.
 //
 // RFC 9420, Section 12.4.3.1
 func JoinWelcome(cfg Config, c *Client, w *Welcome, tree RatchetTree, key *KeyPackageSecrets) (*Group, error) {
+	return joinWelcome(cfg, c, w, tree, key, nil)
+}
+
+// origin is the group from which another follows, as far as a joiner of that other must know it.
+type origin struct {
+	usage  ResumptionPSKUsage
+	secret func(*PreSharedKeyID) ([]byte, error)
+	check  func(*publicState, *PreSharedKeyID) error
+}
+
+// joinWelcome is JoinWelcome for an ordinary group, with from = nil, or for one that follows from another.
+func joinWelcome(cfg Config, c *Client, w *Welcome, tree RatchetTree, key *KeyPackageSecrets, from *origin) (*Group, error) {
 	s, err := cfg.suiteOf(w.CipherSuite)
 	if err != nil {
 		return nil, err
@@ -23,7 +40,7 @@ func JoinWelcome(cfg Config, c *Client, w *Welcome, tree RatchetTree, key *KeyPa
 	if err != nil {
 		return nil, err
 	}
-	psks, err := findPSKs(&cfg, gs.psks, nil)
+	psks, link, err := joinPSKs(&cfg, s, gs.psks, from)
 	if err != nil {
 		return nil, err
 	}
@@ -38,12 +55,17 @@ func JoinWelcome(cfg Config, c *Client, w *Welcome, tree RatchetTree, key *KeyPa
 	if gi.GroupContext.CipherSuite != w.CipherSuite {
 		return nil, errors.New("mls: group info of another cipher suite")
 	}
-	if err := checkJoinPSKs(gs.psks, gi.GroupContext.Epoch); err != nil {
-		return nil, err
+	if link != nil && gi.GroupContext.Epoch != 1 {
+		return nil, errNotFirst
 	}
 	state, err := publicStateFromInfo(&cfg, gi, tree)
 	if err != nil {
 		return nil, err
+	}
+	if link != nil {
+		if err := from.check(state, link); err != nil {
+			return nil, err
+		}
 	}
 	own, err := findOwnLeaf(c, state.tree, &key.KeyPackage.LeafNode)
 	if err != nil {
@@ -84,18 +106,42 @@ func findOwnLeaf(c *Client, t *ratchetTree, leaf *LeafNode) (LeafIndex, error) {
 	return 0, errors.New("mls: our leaf is not in the tree")
 }
 
-// checkJoinPSKs are the rules for resumption PSKs in a Welcome.
+// joinPSKs checks and finds the PSKs of a Welcome. link is the one that ties the group to another, nil if there is none.
 //
 // RFC 9420, Section 12.4.3.1
-func checkJoinPSKs(ids []PreSharedKeyID, epoch uint64) error {
-	special := 0
+func joinPSKs(cfg *Config, s *suite, ids []PreSharedKeyID, from *origin) (psks []preSharedKey, link *PreSharedKeyID, err error) {
 	for i := range ids {
-		if ids[i].Type == PSKResumption && ids[i].Usage != ResumptionApplication {
-			special++
+		id := &ids[i]
+		if len(id.Nonce) != s.hashSize {
+			return nil, nil, errNonce
 		}
+		if !id.linking() {
+			continue
+		}
+		if from == nil {
+			return nil, nil, ErrLinkedWelcome
+		}
+		if link != nil || id.Usage != from.usage {
+			return nil, nil, errors.New("mls: invalid resumption PSK in the welcome")
+		}
+		link = id
 	}
-	if special > 1 || special == 1 && epoch != 1 {
-		return errors.New("mls: invalid resumption PSK in the welcome")
+	if from == nil {
+		psks, err = findPSKs(cfg, ids, nil)
+		return psks, nil, err
 	}
-	return nil
+	if link == nil {
+		return nil, nil, errors.New("mls: welcome lacks the resumption PSK")
+	}
+	secret, err := from.secret(link)
+	if err != nil {
+		return nil, nil, err
+	}
+	psks, err = findPSKs(cfg, ids, func(id *PreSharedKeyID) []byte {
+		if id.linking() {
+			return secret
+		}
+		return nil
+	})
+	return psks, link, err
 }

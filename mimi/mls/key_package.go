@@ -156,7 +156,7 @@ func (k *KeyPackage) sign(key *SignatureKey) error {
 }
 
 // KeyPackageSecrets is a KeyPackage with its private keys. The client stores it until the KeyPackage has been used,
-// then deletes it.
+// then deletes it; one of last resort it keeps until it has published another, or the lifetime is over.
 type KeyPackageSecrets struct {
 	KeyPackage *KeyPackage
 	initKey    *HPKEPrivateKey
@@ -177,12 +177,19 @@ func NewKeyPackage(cfg Config, c *Client, lifetime Lifetime, ext Extensions) (*K
 	if err != nil {
 		return nil, err
 	}
+	leaf, err := cfg.leafNode(c, leafKey.Public())
+	if err != nil {
+		return nil, err
+	}
 	k := &KeyPackage{
 		Version:     VersionMLS10,
 		CipherSuite: s.id,
 		InitKey:     initKey.Public(),
-		LeafNode:    c.leafNode(leafKey.Public()),
+		LeafNode:    *leaf,
 		Extensions:  ext,
+	}
+	if err := k.finish(&cfg); err != nil {
+		return nil, err
 	}
 	k.LeafNode.Source = LeafNodeSourceKeyPackage
 	k.LeafNode.Lifetime = lifetime
@@ -193,6 +200,23 @@ func NewKeyPackage(cfg Config, c *Client, lifetime Lifetime, ext Extensions) (*K
 		return nil, err
 	}
 	return &KeyPackageSecrets{KeyPackage: k, initKey: initKey, leafKey: leafKey}, nil
+}
+
+// finish completes the extensions of a KeyPackage of ours.
+//
+// RFC 9420, Section 10: the capabilities list them
+func (k *KeyPackage) finish(cfg *Config) error {
+	for _, x := range k.Extensions {
+		if !k.LeafNode.Capabilities.supportsExtension(x.Type) {
+			return errors.New("mls: key package has an extension that its client does not support")
+		}
+	}
+	if !cfg.GREASE {
+		return nil
+	}
+	g := &greaser{rand: cfg.rand()}
+	g.keyPackage(k)
+	return g.err
 }
 
 // Bytes encodes k with its private keys, for storage.

@@ -22,6 +22,7 @@ type epochSecrets struct {
 	resumption    []byte
 	init          []byte
 	tree          *secretTree
+	exports       *secretTree // the exporter tree; nil in past epochs and in states from before it was there
 }
 
 // joinerSecret is the first half of the key schedule. context is the encoded GroupContext of the new epoch.
@@ -64,6 +65,7 @@ func (s *suite) epochSecretsOf(epochSecret []byte, leaves uint32) *epochSecrets 
 		resumption:    s.deriveSecret(epochSecret, "resumption"),
 		init:          s.deriveSecret(epochSecret, "init"),
 		tree:          newSecretTree(s, s.deriveSecret(epochSecret, "encryption"), leaves),
+		exports:       newExporterTree(s, s.deriveSecret(epochSecret, "application_export")),
 	}
 }
 
@@ -114,7 +116,8 @@ func (e *epochSecrets) fields() []*[]byte {
 		&e.resumption, &e.init}
 }
 
-// Marshal writes everything but the secret tree, which changes with each message and is saved apart.
+// Marshal writes everything but the secret tree, which changes with each message and is saved apart, and the exporter
+// tree.
 func (e *epochSecrets) Marshal(b *cryptobyte.Builder) error {
 	for _, f := range e.fields() {
 		syntax.AddVector(b, *f)

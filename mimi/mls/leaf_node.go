@@ -29,6 +29,11 @@ func (l Lifetime) Contains(now time.Time) bool {
 	return t >= 0 && uint64(t) >= l.NotBefore && uint64(t) <= l.NotAfter
 }
 
+// exceeds reports whether the lifetime is longer than a bound. One that ends before it begins is no lifetime at all.
+func (l Lifetime) exceeds(bound time.Duration) bool {
+	return l.NotAfter < l.NotBefore || l.NotAfter-l.NotBefore > uint64(bound/time.Second)
+}
+
 // LeafNode describes one member (RFC 9420, Section 7.2).
 type LeafNode struct {
 	EncryptionKey HPKEPublicKey

@@ -561,7 +561,7 @@ func TestLesson17ParentHashOverBlankParent(t *testing.T) {
 	w.refused("m0", m, "parent hash")
 	// in a tree that a joiner gets
 	good := w.hub.state.tree
-	rules := must[*groupRules](t)(newGroupRules(suite1, []byte("group"), nil))
+	rules := must[*groupRules](t)(newGroupRules(&Config{}, suite1, []byte("group"), nil))
 	if err := good.validate(rules, &Config{Application: testApp{}}); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,9 @@ func (g *Group) privateCommit(o CommitOptions) (*CommitBundle, *Commit, error) {
 	commit := &Commit{Proposals: p.list.references()}
 	secret := p.old.suite.zero()
 	if o.ForcePath || o.RenewLeaf || p.list.pathRequired() {
-		c.newLeaf = g.nextLeaf(o.RenewLeaf)
+		if c.newLeaf, err = g.nextLeaf(o.RenewLeaf); err != nil {
+			return nil, nil, err
+		}
 		if err := c.makePath(commit); err != nil {
 			return nil, nil, err
 		}
@@ -40,7 +42,7 @@ func (g *Group) privateCommit(o CommitOptions) (*CommitBundle, *Commit, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	info, err := signGroupInfo(g.client.SignatureKey, staged.next, staged.member.secrets, p.leaf)
+	info, err := g.cfg.signGroupInfo(g.client.SignatureKey, staged.next, staged.member.secrets, p.leaf)
 	if err != nil {
 		return nil, nil, err
 	}

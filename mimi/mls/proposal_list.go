@@ -220,6 +220,7 @@ type provisional struct {
 	// predecessor is the leaf that the committer's new one replaces, nil for a joiner
 	predecessor *LeafNode
 	hasPath     bool
+	link        ResumptionPSKUsage // of the PSK that ties a new group to another, 0 in any other commit
 }
 
 // applyProposals checks a list and applies it to a copy of the state, for the committer as for everybody else. now
@@ -227,11 +228,17 @@ type provisional struct {
 //
 // RFC 9420, Section 12.3, with the order of draft-ietf-mls-extensions, Sections 4.7, 4.8 and 6.3
 func (s *publicState) applyProposals(cfg *Config, all []StagedProposal, sender Sender, now time.Time) (*provisional, error) {
+	return s.applyLinked(cfg, all, sender, now, 0)
+}
+
+// applyLinked is applyProposals for the first commit of a group that follows another, in which a PSK of the usage link
+// is allowed.
+func (s *publicState) applyLinked(cfg *Config, all []StagedProposal, sender Sender, now time.Time, link ResumptionPSKUsage) (*provisional, error) {
 	list, err := newProposalList(all)
 	if err != nil {
 		return nil, err
 	}
-	p := &provisional{old: s, list: list, tree: s.tree.clone(), ext: s.context.Extensions, sender: sender}
+	p := &provisional{old: s, list: list, tree: s.tree.clone(), ext: s.context.Extensions, sender: sender, link: link}
 	if sender.Type == SenderMember {
 		p.leaf, p.predecessor = sender.Leaf, s.tree.leaf(sender.Leaf)
 		err = list.checkRegular(sender.Leaf)
@@ -271,7 +278,7 @@ func (p *provisional) applyExtensions(cfg *Config) error {
 		p.ext = x.Proposal.GroupContextExtensions
 	}
 	var err error
-	p.rules, err = newGroupRules(p.old.suite, p.old.context.GroupID, p.ext)
+	p.rules, err = newGroupRules(cfg, p.old.suite, p.old.context.GroupID, p.ext)
 	return err
 }
 
@@ -304,6 +311,9 @@ func checkContextExtensions(ext Extensions) error {
 		}
 	}
 	if _, err := ext.requiredCapabilities(); err != nil {
+		return err
+	}
+	if _, err := ext.wireFormats(ExtensionRequiredWireFormats); err != nil {
 		return err
 	}
 	_, err := ext.AppData()
@@ -393,6 +403,9 @@ func (p *provisional) applyAdds(cfg *Config, now time.Time) error {
 		if err := validateCredential(cfg.Application, &a.Proposal.Add.LeafNode, nil); err != nil {
 			return err
 		}
+		if err := p.checkNew(cfg.Application, &a.Proposal.Add.LeafNode); err != nil {
+			return err
+		}
 		i, err := p.tree.addLeaf(&a.Proposal.Add.LeafNode)
 		if err != nil {
 			return err
@@ -402,10 +415,27 @@ func (p *provisional) applyAdds(cfg *Config, now time.Time) error {
 	return nil
 }
 
+// checkNew refuses to add a client twice, or one that is a member and stays it. That its keys are new is seen later;
+// whether other keys are of the same client only the application can say.
+//
+// RFC 9420, Section 12.2
+func (p *provisional) checkNew(app Application, added *LeafNode) error {
+	m, ok := app.(ClientMatcher)
+	if !ok {
+		return nil
+	}
+	for _, l := range p.tree.members {
+		if m.SameClient(l.Credential, added.Credential) {
+			return errors.New("mls: client is a member already")
+		}
+	}
+	return nil
+}
+
 // checkOthers judges the proposals that change neither tree nor GroupContext.
 func (p *provisional) checkOthers(*Config) error {
 	for _, x := range p.list.psks {
-		if err := checkPSKProposal(p.old.suite, x.Proposal.PSK); err != nil {
+		if err := checkPSKProposal(p.old.suite, x.Proposal.PSK, p.link); err != nil {
 			return err
 		}
 	}
@@ -420,12 +450,12 @@ func (p *provisional) checkOthers(*Config) error {
 // checkPSKProposal judges a PreSharedKey proposal.
 //
 // RFC 9420, Section 12.1.4: neither reinit nor branch has a place in the proposals of a running group
-func checkPSKProposal(s *suite, id *PreSharedKeyID) error {
-	if id.Type == PSKResumption && id.Usage != ResumptionApplication {
+func checkPSKProposal(s *suite, id *PreSharedKeyID, link ResumptionPSKUsage) error {
+	if id.linking() && id.Usage != link {
 		return errors.New("mls: PSK of a reinitialization or branch")
 	}
 	if len(id.Nonce) != s.hashSize {
-		return errors.New("mls: PSK nonce has the wrong length")
+		return errNonce
 	}
 	return nil
 }
@@ -488,7 +518,7 @@ func (p *provisional) applyAppData(cfg *Config) error {
 	if p.ext, err = p.ext.SetAppData(dict); err != nil {
 		return err
 	}
-	p.rules, err = newGroupRules(p.old.suite, p.old.context.GroupID, p.ext)
+	p.rules, err = newGroupRules(cfg, p.old.suite, p.old.context.GroupID, p.ext)
 	return err
 }
 

@@ -1,7 +1,9 @@
 package mls
 
 import (
+	"bytes"
 	"errors"
+	"io"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -39,7 +41,20 @@ type PreSharedKeyID struct {
 	Nonce     []byte
 }
 
-var errPSK = errors.New("mls: malformed pre-shared key id")
+// ErrUnknownPSK refuses a commit or a Welcome with a pre-shared key that neither the group nor Config.PSK knows.
+var ErrUnknownPSK = errors.New("mls: pre-shared key is not available")
+
+var (
+	errPSK   = errors.New("mls: malformed pre-shared key id")
+	errNonce = errors.New("mls: PSK nonce has the wrong length")
+)
+
+// linking reports whether the PSK ties a group to the one from which it follows.
+//
+// RFC 9420, Sections 11.2 and 11.3
+func (p *PreSharedKeyID) linking() bool {
+	return p.Type == PSKResumption && p.Usage != ResumptionApplication
+}
 
 // Marshal writes p.
 func (p *PreSharedKeyID) Marshal(b *cryptobyte.Builder) error {
@@ -111,4 +126,58 @@ func (s *suite) pskSecret(psks []preSharedKey) ([]byte, error) {
 		secret = s.extract(s.expandWithLabel(extracted, "derived psk", label, s.hashSize), secret)
 	}
 	return secret, nil
+}
+
+// NewPSKProposal proposes to inject the PSK of that id into a group of a suite, with a fresh nonce. The secret of an
+// external PSK or of one of a component comes from Config.PSK, as does a resumption PSK of another group; those of
+// the group itself are known to it. It serves commits of members and external ones alike.
+//
+// RFC 9420, Section 8.4; draft-ietf-mls-extensions, Section 4.5
+func NewPSKProposal(cfg Config, cs CipherSuite, id PreSharedKeyID) (Proposal, error) {
+	s, err := suiteOf(cs)
+	if err != nil {
+		return Proposal{}, err
+	}
+	id.ID, id.GroupID, id.Nonce = bytes.Clone(id.ID), bytes.Clone(id.GroupID), make([]byte, s.hashSize)
+	if _, err := io.ReadFull(cfg.rand(), id.Nonce); err != nil {
+		return Proposal{}, errors.New("mls: no randomness")
+	}
+	return PSKProposal(&id), nil
+}
+
+// PSKs lists the PSKs that one needs to join with a KeyPackage, so that the application can fetch them first, or find
+// the group from which the new one follows.
+//
+// RFC 9420, Section 12.4.3.1
+func (w *Welcome) PSKs(key *KeyPackageSecrets) ([]PreSharedKeyID, error) {
+	gs, err := w.openSecrets(key)
+	if err != nil {
+		return nil, err
+	}
+	return gs.psks, nil
+}
+
+// ResumptionPSK is the resumption PSK of the current epoch or of one of the sixteen before it, to inject into another
+// group, for instance; false if the epoch is none of them.
+//
+// RFC 9420, Section 8.6
+func (g *Group) ResumptionPSK(epoch uint64) ([]byte, bool) {
+	secret := g.ownResumptionPSK(&PreSharedKeyID{GroupID: g.state.context.GroupID, Epoch: epoch})
+	return bytes.Clone(secret), secret != nil
+}
+
+// ownResumptionPSK is a resumption PSK of this group, nil if it is another's or no longer kept.
+func (g *Group) ownResumptionPSK(id *PreSharedKeyID) []byte {
+	if !bytes.Equal(id.GroupID, g.state.context.GroupID) || g.secrets == nil {
+		return nil
+	}
+	if id.Epoch == g.state.context.Epoch {
+		return g.secrets.resumption
+	}
+	for _, r := range g.resumption {
+		if r.epoch == id.Epoch {
+			return r.secret
+		}
+	}
+	return nil
 }

@@ -20,6 +20,8 @@ var (
 	ErrInactive = errors.New("mls: group is no longer active")
 	// ErrPendingCommit is returned by Commit while a commit of ours is pending.
 	ErrPendingCommit = errors.New("mls: a commit is pending")
+	// ErrPendingProposals is returned by Encrypt with Config.CommitFirst while valid proposals wait for a commit.
+	ErrPendingProposals = errors.New("mls: pending proposals have to be committed first")
 	// ErrStaleCommit is returned by Merge for a commit that was staged in another epoch.
 	ErrStaleCommit = errors.New("mls: staged commit does not follow the current epoch")
 )
@@ -98,7 +100,7 @@ func publicStateFromInfo(cfg *Config, gi *GroupInfo, tree RatchetTree) (*publicS
 	if err := validateExternalSenders(cfg.Application, nil, ext); err != nil {
 		return nil, err
 	}
-	rules, err := newGroupRules(s, gi.GroupContext.GroupID, ext)
+	rules, err := newGroupRules(cfg, s, gi.GroupContext.GroupID, ext)
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +307,7 @@ func (v *view) checkProposal(p *Proposal, wire WireFormat, sender Sender, now ti
 	if !p.complete() {
 		return errors.New("mls: incomplete proposal")
 	}
-	rules, err := newGroupRules(s.suite, s.context.GroupID, s.context.Extensions)
+	rules, err := newGroupRules(cfg, s.suite, s.context.GroupID, s.context.Extensions)
 	if err != nil {
 		return err
 	}
@@ -331,7 +333,7 @@ func (v *view) checkProposal(p *Proposal, wire WireFormat, sender Sender, now ti
 			return errors.New("mls: Remove of a leaf that is blank")
 		}
 	case ProposalPSK:
-		return checkPSKProposal(s.suite, p.PSK)
+		return checkPSKProposal(s.suite, p.PSK, 0)
 	case ProposalReInit:
 		return checkReInit(p.ReInit)
 	case ProposalGroupContextExtensions:

@@ -233,9 +233,7 @@ func (t *secretTree) descend(leaf uint32) ([]byte, *split, error) {
 func (u *keyUse) apply() {
 	t := u.tree
 	if u.split != nil {
-		clear(t.nodes[u.split.top])
-		delete(t.nodes, u.split.top)
-		maps.Copy(t.nodes, u.split.kept)
+		t.split(u.split)
 		t.leafs[u.leaf] = u.ratchets
 	}
 	old := &u.ratchets[u.kind]
@@ -253,6 +251,13 @@ func (u *keyUse) consume() {
 		clear(fresh.key)
 	}
 	clear(u.key)
+}
+
+// split replaces a consumed node by what is left of its subtree.
+func (t *secretTree) split(s *split) {
+	clear(t.nodes[s.top])
+	delete(t.nodes, s.top)
+	maps.Copy(t.nodes, s.kept)
 }
 
 func (k messageKey) compare(generation uint32) int {

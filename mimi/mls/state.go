@@ -12,7 +12,12 @@ import (
 )
 
 // The stored form of groups. It is ours alone; the first octet is its version.
-const stateVersion = 1
+const (
+	publicStateVersion  = 1
+	ratchetStateVersion = 1
+	// stateVersion is that of State. Version 1, which is still read, has no exporter trees.
+	stateVersion = 2
+)
 
 var errState = errors.New("mls: malformed group state")
 
@@ -170,7 +175,7 @@ func readKey(s *cryptobyte.String, suite *suite) (*HPKEPrivateKey, error) {
 // State encodes everything about the verifier.
 func (p *PublicGroup) State() ([]byte, error) {
 	b := cryptobyte.NewBuilder(nil)
-	b.AddUint8(stateVersion)
+	b.AddUint8(publicStateVersion)
 	if err := addPublicState(b, p.state); err != nil {
 		return nil, err
 	}
@@ -186,7 +191,7 @@ func RestorePublicGroup(cfg Config, state []byte) (*PublicGroup, error) {
 	}
 	s := cryptobyte.String(bytes.Clone(state))
 	var version uint8
-	if !s.ReadUint8(&version) || version != stateVersion {
+	if !s.ReadUint8(&version) || version != publicStateVersion {
 		return nil, errState
 	}
 	public, err := readPublicState(&s)
@@ -211,8 +216,8 @@ func RestorePublicGroup(cfg Config, state []byte) (*PublicGroup, error) {
 
 // State is everything but what changes with each message; RatchetState is what changes with each message. Saved
 // together they restore the group exactly, pending commit included. State changes on Commit, DiscardPending, Merge,
-// MergePending, on proposals of ours and on receipt of a proposal; RatchetState on Encrypt, Process and with every
-// change of State.
+// MergePending, SafeExportSecret, Retire, on proposals of ours and on receipt of a proposal; RatchetState on Encrypt,
+// Process and with every change of State.
 func (g *Group) State() ([]byte, error) {
 	b := cryptobyte.NewBuilder(nil)
 	b.AddUint8(stateVersion)
@@ -270,10 +275,11 @@ func (g *Group) addMemberEpoch(b *cryptobyte.Builder, e *memberEpoch) {
 	})
 	if e.secrets != nil {
 		b.AddValue(e.secrets)
+		addExports(b, e.secrets.exports)
 	}
 }
 
-func readMemberEpoch(s *cryptobyte.String, suite *suite, secrets bool) (memberEpoch, error) {
+func readMemberEpoch(s *cryptobyte.String, suite *suite, secrets bool, version uint8) (memberEpoch, error) {
 	var e memberEpoch
 	var list cryptobyte.String
 	if !s.ReadUint32((*uint32)(&e.leaf)) || !syntax.ReadList(s, &list) {
@@ -291,9 +297,12 @@ func readMemberEpoch(s *cryptobyte.String, suite *suite, secrets bool) (memberEp
 		}
 		e.keys[nodeIndex(x)] = key
 	}
+	if !secrets {
+		return e, nil
+	}
 	var err error
-	if secrets {
-		e.secrets, err = suite.unmarshalEpochSecrets(s)
+	if e.secrets, err = suite.unmarshalEpochSecrets(s); err == nil && version >= 2 {
+		e.secrets.exports, err = readExports(s, suite)
 	}
 	return e, err
 }
@@ -418,7 +427,7 @@ func (t *ratchetTree) sameNode(o *ratchetTree, x nodeIndex) bool {
 	return a.leaf == b.leaf && a.parent == b.parent
 }
 
-func (g *Group) readOutgoing(s *cryptobyte.String) error {
+func (g *Group) readOutgoing(s *cryptobyte.String, version uint8) error {
 	context := new(GroupContext)
 	if err := context.Unmarshal(s); err != nil {
 		return err
@@ -440,7 +449,7 @@ func (g *Group) readOutgoing(s *cryptobyte.String) error {
 	if err != nil {
 		return err
 	}
-	member, err := readMemberEpoch(s, suite, true)
+	member, err := readMemberEpoch(s, suite, true, version)
 	if err != nil {
 		return err
 	}
@@ -488,7 +497,7 @@ func readTreeDifference(s *cryptobyte.String, base *ratchetTree) (*ratchetTree, 
 // RatchetState is what changes with each message: the secret trees of the current and the past epochs.
 func (g *Group) RatchetState() ([]byte, error) {
 	b := cryptobyte.NewBuilder(nil)
-	b.AddUint8(stateVersion)
+	b.AddUint8(ratchetStateVersion)
 	for _, p := range g.past {
 		b.AddUint64(p.framing.epoch)
 		b.AddValue(p.secrets.tree)
@@ -508,7 +517,7 @@ func RestoreGroup(cfg Config, c *Client, state, ratchets []byte) (*Group, error)
 	s := cryptobyte.String(state)
 	var version, flags uint8
 	var public []byte
-	if !s.ReadUint8(&version) || version != stateVersion || !s.ReadUint8(&flags) || !syntax.ReadVector(&s, &public) {
+	if !s.ReadUint8(&version) || version == 0 || version > stateVersion || !s.ReadUint8(&flags) || !syntax.ReadVector(&s, &public) {
 		return nil, errState
 	}
 	// the public part is shared with the group, the rest is copied: secrets do not outlive their use in it
@@ -527,7 +536,7 @@ func RestoreGroup(cfg Config, c *Client, state, ratchets []byte) (*Group, error)
 		return nil, errOtherSuite
 	}
 	g := &Group{view: view{cfg: cfg, state: st, member: true}, client: c, joining: flags&flagJoining != 0, out: flags&flagOut != 0}
-	if err := g.readMember(&s, flags); err != nil {
+	if err := g.readMember(&s, flags, version); err != nil {
 		return nil, err
 	}
 	if !s.Empty() {
@@ -537,10 +546,10 @@ func RestoreGroup(cfg Config, c *Client, state, ratchets []byte) (*Group, error)
 }
 
 // readMember reads what follows the public state.
-func (g *Group) readMember(s *cryptobyte.String, flags uint8) error {
+func (g *Group) readMember(s *cryptobyte.String, flags, version uint8) error {
 	suite := g.state.suite
 	var err error
-	if g.memberEpoch, err = readMemberEpoch(s, suite, !g.out); err != nil {
+	if g.memberEpoch, err = readMemberEpoch(s, suite, !g.out, version); err != nil {
 		return err
 	}
 	if g.pending, err = readPending(s, suite); err != nil {
@@ -567,7 +576,7 @@ func (g *Group) readMember(s *cryptobyte.String, flags uint8) error {
 		g.resumption = append(g.resumption, r)
 	}
 	if flags&flagOutgoing != 0 {
-		return g.readOutgoing(s)
+		return g.readOutgoing(s, version)
 	}
 	return nil
 }
@@ -576,7 +585,7 @@ func (g *Group) readMember(s *cryptobyte.String, flags uint8) error {
 func (g *Group) readRatchets(data []byte) error {
 	s := cryptobyte.String(data)
 	var version uint8
-	if !s.ReadUint8(&version) || version != stateVersion {
+	if !s.ReadUint8(&version) || version != ratchetStateVersion {
 		return errState
 	}
 	attach := func(e *epochSecrets, epoch uint64) error {

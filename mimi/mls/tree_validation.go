@@ -12,14 +12,28 @@ type groupRules struct {
 	groupID    []byte
 	required   RequiredCapabilities
 	extensions []ExtensionType // those of the GroupContext
+
+	wireFormats WireFormats   // required
+	maxLifetime time.Duration // of leaves made for a KeyPackage, 0 for any
 }
 
-func newGroupRules(s *suite, groupID []byte, ext Extensions) (*groupRules, error) {
+func newGroupRules(cfg *Config, s *suite, groupID []byte, ext Extensions) (*groupRules, error) {
 	required, err := ext.requiredCapabilities()
 	if err != nil {
 		return nil, err
 	}
-	return &groupRules{suite: s, groupID: groupID, required: required, extensions: ext.types()}, nil
+	formats, err := ext.wireFormats(ExtensionRequiredWireFormats)
+	if err != nil {
+		return nil, err
+	}
+	return &groupRules{
+		suite:       s,
+		groupID:     groupID,
+		required:    required,
+		extensions:  ext.types(),
+		wireFormats: formats,
+		maxLifetime: cfg.maxLifetime(),
+	}, nil
 }
 
 // checkCapabilities verifies that a leaf fits the group.
@@ -35,6 +49,16 @@ func (r *groupRules) checkCapabilities(l *LeafNode) error {
 		if !c.supportsExtension(t) {
 			return errors.New("mls: leaf does not support an extension of the group")
 		}
+	}
+	return r.checkWireFormats(l)
+}
+
+// checkLifetime refuses a leaf that was made to be valid for too long. Whether it is valid now is another question.
+//
+// RFC 9420, Section 7.2
+func (r *groupRules) checkLifetime(l *LeafNode) error {
+	if r.maxLifetime > 0 && l.Source == LeafNodeSourceKeyPackage && l.Lifetime.exceeds(r.maxLifetime) {
+		return errors.New("mls: leaf has too long a lifetime")
 	}
 	return nil
 }
@@ -56,6 +80,9 @@ func (r *groupRules) checkLeaf(l *LeafNode, source uint8, i LeafIndex, signed bo
 			return err
 		}
 	}
+	if err := r.checkLifetime(l); err != nil {
+		return err
+	}
 	return r.checkCapabilities(l)
 }
 
@@ -67,6 +94,9 @@ func (r *groupRules) checkKeyPackage(k *KeyPackage, now time.Time, signed bool) 
 		return errors.New("mls: key package for another cipher suite")
 	}
 	if err := k.verify(now, signed); err != nil {
+		return err
+	}
+	if err := r.checkLifetime(&k.LeafNode); err != nil {
 		return err
 	}
 	return r.checkCapabilities(&k.LeafNode)

@@ -131,7 +131,7 @@ func TestVectorsTreeValidation(t *testing.T) {
 			}
 			equal(t, "tree hash", must[[]byte](t)(tree.treeHash(x)), e.TreeHashes[x])
 		}
-		rules := must[*groupRules](t)(newGroupRules(tree.suite, e.GroupID, nil))
+		rules := must[*groupRules](t)(newGroupRules(&Config{}, tree.suite, e.GroupID, nil))
 		if err := tree.validate(rules, &Config{Application: testApp{}}); err != nil {
 			t.Error(err)
 		}

@@ -111,7 +111,7 @@ func TestVerifyTogetherDecidesTheSame(t *testing.T) {
 			leaf := *tree.leaf(3)
 			damage(&leaf)
 			tree.setLeaf(3, &leaf)
-			rules := must[*groupRules](t)(newGroupRules(suite1, []byte("big group"), nil))
+			rules := must[*groupRules](t)(newGroupRules(&Config{}, suite1, []byte("big group"), nil))
 			alone := tree.validate(rules, &w.cfg)
 			if (alone == nil) != (name == "nothing") {
 				t.Fatalf("without help: %v", alone)
@@ -138,7 +138,7 @@ func TestVerifyTogetherShowsNothingDivisive(t *testing.T) {
 	v := &batchVerifier{answer: approve}
 	cfg := w.cfg
 	cfg.VerifyEd25519 = v.verify
-	rules := must[*groupRules](t)(newGroupRules(suite1, []byte("big group"), nil))
+	rules := must[*groupRules](t)(newGroupRules(&Config{}, suite1, []byte("big group"), nil))
 	if err := tree.validate(rules, &cfg); err != errLeafSignature {
 		t.Errorf("malleated signature: %v", err)
 	}
