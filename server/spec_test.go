@@ -17,7 +17,7 @@ var ruleFamilies = map[string]int{
 }
 
 // specRow matches `| KM-3 | done | TestKM3RequestSigned | mimi/wire/key_material.go | … |`.
-var specRow = regexp.MustCompile(`(?m)^\| ([A-Z]{2}-\d+|RFC 9420 [\d.A-D]+) \| ([a-z ]+) \| ([^|]*) \| ([^|]*) \|`)
+var specRow = regexp.MustCompile(`(?m)^\| ([A-Z]{2}-\d+|RFC 9420 [\d.A-D]+|mls-extensions [\d.]+) \| ([a-z ]+) \| ([^|]*) \| ([^|]*) \|`)
 
 type specLine struct{ status, tests, place string }
 
@@ -109,6 +109,16 @@ func TestSpecCoversRFC9420(t *testing.T) {
 	for _, section := range bytes.Fields([]byte(rfc9420Sections)) {
 		if _, ok := rows["RFC 9420 "+string(section)]; !ok {
 			t.Errorf("mimi/SPEC.md has no row for RFC 9420, Section %s", section)
+		}
+	}
+}
+
+// TestSpecCoversMLSExtensions does the same for draft-ietf-mls-extensions.
+func TestSpecCoversMLSExtensions(t *testing.T) {
+	rows := readSpec(t)
+	for _, section := range strings.Fields("4.1 4.2 4.3 4.4 4.5 4.6 4.7 4.8 4.9 5 5.1 6.1 6.2.2 6.2.3 6.2.4 6.3 6.4 6.5") {
+		if _, ok := rows["mls-extensions "+section]; !ok {
+			t.Errorf("mimi/SPEC.md has no row for draft-ietf-mls-extensions, Section %s", section)
 		}
 	}
 }

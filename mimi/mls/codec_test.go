@@ -37,6 +37,8 @@ var decoders = map[string]func() codec{
 	"ExternalSender":       func() codec { return new(ExternalSender) },
 	"SafeAAD":              func() codec { return new(SafeAAD) },
 	"ApplicationFraming":   func() codec { return new(ApplicationFraming) },
+	"AppAck":               func() codec { return new(AppAck) },
+	"WireFormats":          func() codec { return new(listCodec[WireFormats]) },
 	"ComponentsList":       func() codec { return new(listCodec[ComponentsList]) },
 	"MediaTypeList":        func() codec { return new(listCodec[MediaTypeList]) },
 	"ExternalSenders":      func() codec { return new(listCodec[externalSenders]) },
@@ -71,6 +73,8 @@ func (l *listCodec[T]) Unmarshal(s *cryptobyte.String) (err error) {
 	switch v := any(&l.v).(type) {
 	case *ComponentsList:
 		*v, err = UnmarshalComponentsList(*s)
+	case *WireFormats:
+		*v, err = UnmarshalWireFormats(*s)
 	case *MediaTypeList:
 		*v, err = UnmarshalMediaTypeList(*s)
 	case *externalSenders:
@@ -427,6 +431,15 @@ func (r random) smallValue(t testing.TB, name string) codec {
 		return &a
 	case "ApplicationFraming":
 		return &ApplicationFraming{r.mediaType(), r.octets(200)}
+	case "AppAck":
+		var a AppAck
+		for range r.IntN(5) {
+			x, y := r.Uint32(), r.Uint32()
+			a = append(a, MessageRange{LeafIndex(r.Uint32()), min(x, y), max(x, y)})
+		}
+		return &a
+	case "WireFormats":
+		return &listCodec[WireFormats]{convert[WireFormat](r.uint16s(20))}
 	case "ComponentsList":
 		return &listCodec[ComponentsList]{convert[ComponentID](r.uint16s(20))}
 	case "MediaTypeList":

@@ -32,7 +32,8 @@ type Config struct {
 	// error makes the package verify them itself, so that an error refuses nothing.
 	VerifyEd25519 func(checks []SignatureCheck) error
 	// MaxLifetime bounds the lifetime of a KeyPackage's leaf, from its beginning to its end: longer ones are refused
-	// wherever they appear. 0 is DefaultMaxLifetime, or no bound if Now is nil. All members should have the same.
+	// wherever they appear. 0 is DefaultMaxLifetime, or no bound if Now is nil; negative is no bound. All members should
+	// have the same.
 	MaxLifetime time.Duration
 	// CommitFirst has Encrypt refuse with ErrPendingProposals while there are ProposalsToCommit, as RFC 9420, Section 12.4
 	// demands of a member. Without it that is for the application to see.

@@ -97,6 +97,7 @@ type framedContent struct {
 	proposal          *Proposal
 	commit            *Commit
 	body              []byte
+	generation        uint32 // of the key that a private message was encrypted with; no part of the encoding
 }
 
 // encodeBody fills body from the content's field, unless it is there.

@@ -40,6 +40,8 @@ func FuzzRequiredCapabilities(f *testing.F) { fuzzDecoder(f, "RequiredCapabiliti
 func FuzzExternalSender(f *testing.F)       { fuzzDecoder(f, "ExternalSender") }
 func FuzzSafeAAD(f *testing.F)              { fuzzDecoder(f, "SafeAAD") }
 func FuzzApplicationFraming(f *testing.F)   { fuzzDecoder(f, "ApplicationFraming") }
+func FuzzAppAck(f *testing.F)               { fuzzDecoder(f, "AppAck") }
+func FuzzWireFormats(f *testing.F)          { fuzzDecoder(f, "WireFormats") }
 func FuzzComponentsList(f *testing.F)       { fuzzDecoder(f, "ComponentsList") }
 func FuzzMediaTypeList(f *testing.F)        { fuzzDecoder(f, "MediaTypeList") }
 func FuzzExternalSenders(f *testing.F)      { fuzzDecoder(f, "ExternalSenders") }

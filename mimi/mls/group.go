@@ -119,9 +119,13 @@ func (c *Config) creatorLifetime() Lifetime {
 	if now.IsZero() {
 		return Lifetime{NotAfter: math.MaxUint64}
 	}
-	t := uint64(max(0, now.Unix()))
-	begin := t - min(t, 3600)
-	return Lifetime{NotBefore: begin, NotAfter: begin + uint64(c.maxLifetime()/time.Second)}
+	bound := c.maxLifetime()
+	if bound <= 0 {
+		bound = DefaultMaxLifetime
+	}
+	t, length := uint64(max(0, now.Unix())), uint64(bound/time.Second)
+	begin := t - min(t, 3600, length/2)
+	return Lifetime{NotBefore: begin, NotAfter: begin + length}
 }
 
 // OwnLeaf is our place in the tree.
@@ -378,7 +382,7 @@ func (g *Group) processPrivate(m *PrivateMessage) (*Received, error) {
 	}
 	use.consume()
 	r := g.received(&ac.content)
-	r.Application = application(ac)
+	r.Application, r.Generation = application(ac), ac.content.generation
 	return r, nil
 }
 
@@ -417,6 +421,7 @@ func (g *Group) processLate(m *PrivateMessage) (*Received, error) {
 		AAD:         c.authenticatedData,
 		Credential:  &p.leaf(c.sender.Leaf).Credential,
 		Application: application(ac),
+		Generation:  c.generation,
 	}, nil
 }
 

@@ -248,6 +248,7 @@ func (f *framing) openPrivate(e *epochSecrets, m *PrivateMessage, keyOf func(Lea
 	if err := f.verifyContent(signatureKey, tbs, a); err != nil {
 		return nil, nil, err
 	}
+	a.content.generation = d.generation
 	return a, use, nil
 }
 

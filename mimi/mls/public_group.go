@@ -22,6 +22,7 @@ type Received struct {
 	AAD         []byte
 	Credential  *Credential // of the sender, at that epoch
 	Application []byte      // content type application
+	Generation  uint32      // of Application, for an AppAck
 	Proposal    *Proposal   // stored as pending
 	Ref         ProposalRef // of Proposal
 	Commit      *StagedCommit

@@ -349,3 +349,50 @@ func TestSM6PendingProposalsGoFirst(t *testing.T) {
 	w.say("a", "still")
 	w.cfg.CommitFirst = false
 }
+
+// ackApp takes AppAck in AppEphemeral proposals.
+type ackApp struct{ testApp }
+
+func (ackApp) CheckEphemeral(id ComponentID, data []byte) error {
+	if id != ComponentAppAck {
+		return errors.New("test: unknown component")
+	}
+	_, err := UnmarshalAppAck(data)
+	return err
+}
+
+// What was received, as generations, travels in a commit; what was not received is not in it.
+func TestAppAck(t *testing.T) {
+	w := newWorld(t, 12, nil)
+	w.cfg.Application = ackApp{}
+	w.members["m0"].cfg, w.hub.cfg = w.cfg, w.cfg
+	w.add("m0", "a", "b")
+	var ack AppAck
+	for i := range 6 {
+		m := wire(t, must[*Message](t)(w.members["m0"].Encrypt(nil, []byte("x"))))
+		if i == 3 {
+			continue // dropped on the way
+		}
+		r := must[*Received](t)(w.members["a"].Process(m))
+		if r.Generation != uint32(i) {
+			t.Errorf("generation %d of message %d", r.Generation, i)
+		}
+		ack = ack.Add(r.Sender.Leaf, r.Generation)
+	}
+	ack = ack.Add(2, 7).Add(1, 0xffffffff).Add(1, 0xfffffffe).Add(0, 4)
+	want := AppAck{{0, 0, 2}, {0, 4, 5}, {1, 0xfffffffe, 0xffffffff}, {2, 7, 7}}
+	if !slices.Equal(ack, want) || ack.Has(0, 3) || !ack.Has(0, 4) || ack.Has(3, 4) {
+		t.Errorf("%v", ack)
+	}
+	p := Proposal{Type: ProposalAppEphemeral, AppEphemeral: &AppEphemeral{Component: ComponentAppAck, Data: must[[]byte](t)(ack.Bytes())}}
+	b := w.commit("a", CommitOptions{Proposals: []Proposal{p}})
+	got := must[AppAck](t)(UnmarshalAppAck(b.Staged.Proposals()[0].Proposal.AppEphemeral.Data))
+	if !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	bad := must[[]byte](t)(AppAck{{0, 5, 4}}.Bytes())
+	p.AppEphemeral = &AppEphemeral{Component: ComponentAppAck, Data: bad}
+	if _, err := w.members["a"].Commit(CommitOptions{Proposals: []Proposal{p}}); err == nil {
+		t.Error("a range that ends before it begins")
+	}
+}
