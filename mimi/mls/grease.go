@@ -43,20 +43,27 @@ func (g *greaser) data() []byte {
 	return out
 }
 
-// greased is a copy of a list with a value at a random place, unless it is there.
+// greased is a list with a value at a random place, unless it is there; the list itself stays as it is.
 func greased[T ~uint16](g *greaser, list []T, value T) []T {
 	if slices.Contains(list, value) {
-		return slices.Clone(list)
+		return list
 	}
-	return slices.Insert(slices.Clone(list), g.below(min(len(list)+1, 256)), value)
+	out := append(slices.Clone(list), value)
+	at := g.below(min(len(out), 256))
+	out[at], out[len(list)] = out[len(list)], out[at]
+	return out
 }
 
-// extensions is a copy of a list with an extension at a random place, unless one of its type is there.
+// extensions is a list with an extension at a random place, unless one of its type is there; the list itself stays as
+// it is.
 func (g *greaser) extensions(e Extensions, t ExtensionType) Extensions {
 	if _, ok := e.Get(t); ok {
 		return e
 	}
-	return slices.Insert(slices.Clone(e), g.below(min(len(e)+1, 256)), Extension{Type: t, Data: g.data()})
+	out := append(slices.Clone(e), Extension{Type: t, Data: g.data()})
+	at := g.below(min(len(out), 256))
+	out[at], out[len(e)] = out[len(e)], out[at]
+	return out
 }
 
 // dictionary adds a component to an app_data_dictionary, if there is one, and to its lists of components.
