@@ -460,7 +460,12 @@ func (r random) smallValue(t testing.TB, name string) codec {
 // newTestClient makes a client of suite 1.
 func newTestClient(t testing.TB, r random, name string) *Client {
 	t.Helper()
-	key, err := GenerateSignatureKey(suite1.id, r)
+	return newTestClientOf(t, r, suite1.id, name)
+}
+
+func newTestClientOf(t testing.TB, r random, cs CipherSuite, name string) *Client {
+	t.Helper()
+	key, err := GenerateSignatureKey(cs, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -469,7 +474,7 @@ func newTestClient(t testing.TB, r random, name string) *Client {
 		Credential:   BasicCredential([]byte(name)),
 		Capabilities: Capabilities{
 			Versions:     []uint16{VersionMLS10},
-			CipherSuites: []CipherSuite{suite1.id},
+			CipherSuites: []CipherSuite{cs},
 			Extensions:   []ExtensionType{ExtensionAppDataDictionary},
 			Proposals:    []ProposalType{ProposalAppDataUpdate, ProposalAppEphemeral, ProposalSelfRemove},
 			Credentials:  []CredentialType{CredentialBasic, CredentialX509},

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"slices"
 	"testing"
@@ -39,6 +40,7 @@ func (testApp) UpdateComponent(id ComponentID, old []byte, updates [][]byte) ([]
 type world struct {
 	t       testing.TB
 	r       random
+	suite   CipherSuite // 0 is that of suite1
 	cfg     Config
 	members map[string]*Group
 	hub     *PublicGroup
@@ -48,15 +50,24 @@ type world struct {
 
 func newWorld(t testing.TB, seed uint64, ext Extensions) *world {
 	t.Helper()
+	return newWorldOf(t, seed, suite1.id, ext)
+}
+
+// newWorldOf is newWorld in any suite.
+func newWorldOf(t testing.TB, seed uint64, cs CipherSuite, ext Extensions) *world {
+	t.Helper()
 	r := newRandom(seed)
-	w := &world{t: t, r: r, cfg: Config{Application: testApp{}, Rand: r}, members: map[string]*Group{}}
+	cfg := Config{Application: testApp{}, Rand: r, ProvisionalSuites: !cs.Supported()}
+	w := &world{t: t, r: r, suite: cs, cfg: cfg, members: map[string]*Group{}}
 	g := must[*Group](t)(NewGroup(w.cfg, w.client("m0"), []byte("group"), ext))
 	w.members["m0"] = g
 	w.hub = must[*PublicGroup](t)(NewPublicGroup(w.cfg, must[*GroupInfo](t)(g.GroupInfo()), must[RatchetTree](t)(g.RatchetTree())))
 	return w
 }
 
-func (w *world) client(name string) *Client { return newTestClient(w.t, w.r, name) }
+func (w *world) client(name string) *Client {
+	return newTestClientOf(w.t, w.r, cmp.Or(w.suite, suite1.id), name)
+}
 
 func (w *world) keyPackage(name string) (*Client, *KeyPackageSecrets) {
 	w.t.Helper()

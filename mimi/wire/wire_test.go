@@ -177,6 +177,44 @@ func TestKM3RequestSigned(t *testing.T) {
 	}
 }
 
+// The scheme of a request follows from the length of its key, in every suite that we have.
+func TestKM3SchemeFollowsKeyLength(t *testing.T) {
+	w := newWorld(t)
+	fresh := must[[]byte](t)(w.keyMaterial(rand.New(rand.NewPCG(1, 1)))[0].Bytes())
+	all := []mls.CipherSuite{mls.X25519AES128GCMSHA256Ed25519, mls.P256AES128GCMSHA256P256,
+		mls.X25519ChaCha20Poly1305SHA256Ed25519, mls.P521AES256GCMSHA512P521, mls.P384AES256GCMSHA384P384}
+	const unknown, ed448, provisional = 0x0A0A, 4, mls.XWingChaCha20Poly1305SHA256Ed25519
+	for _, cs := range all {
+		key := must[*mls.SignatureKey](t)(mls.GenerateSignatureKey(cs, rng))
+		// what we do not have is passed over, wherever it stands
+		acceptable := [][]mls.CipherSuite{{cs}, all, {unknown, ed448, provisional, cs}, {7, 5, 3, 2, 1}}
+		for _, list := range acceptable {
+			req := must[*wire.KeyMaterialRequest](t)(wire.UnmarshalKeyMaterialRequest(fresh))
+			req.AcceptableCipherSuites = list
+			if err := req.Sign(key); err != nil {
+				t.Fatal(err)
+			}
+			if err := req.Verify(); err != nil {
+				t.Errorf("%d among %d: %v", cs, list, err)
+			}
+			req.Signature[len(req.Signature)/2] ^= 1
+			if req.Verify() == nil {
+				t.Errorf("%d among %d: changed signature verifies", cs, list)
+			}
+		}
+		for _, list := range [][]mls.CipherSuite{{unknown}, {ed448, 6}, {provisional}} {
+			req := must[*wire.KeyMaterialRequest](t)(wire.UnmarshalKeyMaterialRequest(fresh))
+			req.AcceptableCipherSuites = list
+			if err := req.Sign(key); err != nil {
+				t.Fatal(err)
+			}
+			if req.Verify() == nil {
+				t.Errorf("%d verifies though only %d are acceptable", cs, list)
+			}
+		}
+	}
+}
+
 func TestGI1AndGI3Signed(t *testing.T) {
 	w := newWorld(t)
 	private := must[*mls.HPKEPrivateKey](t)(mls.GenerateHPKEKey(1, rng))
