@@ -59,6 +59,23 @@ func (d AppDataDictionary) Remove(id ComponentID) AppDataDictionary {
 	return slices.DeleteFunc(slices.Clone(d), func(c ComponentData) bool { return c.ID == id })
 }
 
+// merge returns a copy of the dictionary with the given components changed, or removed where nil.
+func (d AppDataDictionary) merge(changes map[ComponentID]*ComponentData) AppDataDictionary {
+	out := make(AppDataDictionary, 0, len(d)+len(changes))
+	for _, c := range d {
+		if _, changed := changes[c.ID]; !changed {
+			out = append(out, c)
+		}
+	}
+	for _, c := range changes {
+		if c != nil {
+			out = append(out, *c)
+		}
+	}
+	slices.SortFunc(out, func(a, b ComponentData) int { return int(a.ID) - int(b.ID) })
+	return out
+}
+
 func (d AppDataDictionary) find(id ComponentID) (int, bool) {
 	return slices.BinarySearchFunc(d, id, func(c ComponentData, id ComponentID) int { return int(c.ID) - int(id) })
 }

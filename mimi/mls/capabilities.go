@@ -45,22 +45,12 @@ func (c *Capabilities) Unmarshal(s *cryptobyte.String) error {
 //
 // RFC 9420, Section 11.1
 func (c Capabilities) Support(r RequiredCapabilities) bool {
-	for _, t := range r.Extensions {
-		if !c.supportsExtension(t) {
-			return false
-		}
-	}
-	for _, t := range r.Proposals {
-		if !c.supportsProposal(t) {
-			return false
-		}
-	}
-	for _, t := range r.Credentials {
-		if !c.supportsCredential(t) {
-			return false
-		}
-	}
-	return true
+	return c.supportsExtensions(r.Extensions) && listed(c.Proposals, r.Proposals, ProposalType.isDefault) &&
+		c.supportsCredentials(r.Credentials)
+}
+
+func (c *Capabilities) supportsExtensions(list []ExtensionType) bool {
+	return listed(c.Extensions, list, ExtensionType.isDefault)
 }
 
 func (c *Capabilities) supportsExtension(t ExtensionType) bool {
@@ -71,8 +61,24 @@ func (c *Capabilities) supportsProposal(t ProposalType) bool {
 	return t.isDefault() || slices.Contains(c.Proposals, t)
 }
 
+func (c *Capabilities) supportsCredentials(list []CredentialType) bool {
+	return listed(c.Credentials, list, func(CredentialType) bool { return false })
+}
+
 func (c *Capabilities) supportsCredential(t CredentialType) bool {
 	return slices.Contains(c.Credentials, t)
+}
+
+// listed reports whether everything wanted is in have or a default. It is linear: peers choose the lengths of both.
+func listed[T ~uint16](have, want []T, isDefault func(T) bool) bool {
+	if len(have) <= 16 || len(want) <= 4 {
+		return !slices.ContainsFunc(want, func(t T) bool { return !isDefault(t) && !slices.Contains(have, t) })
+	}
+	var set [1 << 10]uint64
+	for _, t := range have {
+		set[t>>6] |= 1 << (t & 63)
+	}
+	return !slices.ContainsFunc(want, func(t T) bool { return !isDefault(t) && set[t>>6]&(1<<(t&63)) == 0 })
 }
 
 // clone copies the lists, so that the result shares nothing with c.

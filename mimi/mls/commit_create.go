@@ -122,26 +122,40 @@ func (g *Group) assemble(values []Proposal) (*provisional, []StagedProposal, err
 	if err == nil {
 		return p, dropped, nil
 	}
-	// something is wrong with one of them: ours must be right, the pending ones are tried one by one
+	// something is wrong with one of them: ours must be right, of the pending ones those stay that fit together
 	isRef := func(x StagedProposal) bool { return x.Ref != nil }
 	ours := slices.DeleteFunc(slices.Clone(list), isRef)
 	if p, err = g.applicable(ours, self); err != nil {
 		return nil, nil, err
 	}
-	var kept []StagedProposal
-	for _, x := range list {
-		if !isRef(x) {
-			continue
-		}
-		try := slices.Concat(kept, []StagedProposal{x}, ours)
-		next, err := g.applicable(try, self)
-		if err != nil {
-			dropped = append(dropped, x)
-			continue
-		}
-		kept, p = append(kept, x), next
+	s := &selection{ours: ours, p: p, dropped: dropped, apply: func(l []StagedProposal) (*provisional, error) { return g.applicable(l, self) }}
+	s.add(slices.DeleteFunc(list, func(x StagedProposal) bool { return !isRef(x) }))
+	return s.p, s.dropped, nil
+}
+
+// selection is a list that grows by what fits to it.
+type selection struct {
+	apply      func([]StagedProposal) (*provisional, error)
+	kept, ours []StagedProposal
+	p          *provisional // of kept and ours
+	dropped    []StagedProposal
+}
+
+// add adds as much of a list as fits, and finds what does not by halving: others' proposals are many and few are bad.
+func (s *selection) add(list []StagedProposal) {
+	if len(list) == 0 {
+		return
 	}
-	return p, dropped, nil
+	if p, err := s.apply(slices.Concat(s.kept, list, s.ours)); err == nil {
+		s.kept, s.p = slices.Concat(s.kept, list), p
+		return
+	}
+	if len(list) == 1 {
+		s.dropped = append(s.dropped, list[0])
+		return
+	}
+	s.add(list[:len(list)/2])
+	s.add(list[len(list)/2:])
 }
 
 // ProposalsToCommit lists the pending proposals that a commit of ours would contain, which are those that are valid

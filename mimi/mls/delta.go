@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -11,7 +12,8 @@ import (
 
 // Past contexts are stored as differences from the current one: a room's application data is long and changes
 // little from epoch to epoch. A difference is a list of { uint32 from; uint32 length; opaque literal<V>; }: a piece
-// of the reference, then new octets.
+// of the reference, then new octets. Pieces are in the order of the reference and do not overlap, so that a difference
+// is never much longer than its result, nor its result than both.
 
 // deltaBlock is the length of a piece that is worth looking for.
 const deltaBlock = 32
@@ -25,18 +27,23 @@ func addDelta(b *cryptobyte.Builder, ref, target []byte) {
 			addDeltaPiece(b, 0, len(ref), nil)
 			return
 		}
-		blocks := make(map[string]int, len(ref)/deltaBlock)
+		blocks := make(map[string][]int, len(ref)/deltaBlock) // where each is, ascending
 		for i := 0; i+deltaBlock <= len(ref); i += deltaBlock {
-			blocks[string(ref[i:i+deltaBlock])] = i
+			blocks[string(ref[i:i+deltaBlock])] = append(blocks[string(ref[i:i+deltaBlock])], i)
 		}
 		var from, length, start int // the piece before the literal that begins at start
 		for i := 0; i+deltaBlock <= len(target); {
-			at, ok := blocks[string(target[i:i+deltaBlock])]
-			if !ok {
+			places := blocks[string(target[i:i+deltaBlock])]
+			if len(places) > 0 && places[0] < from+length {
+				at, _ := slices.BinarySearch(places, from+length)
+				places = places[at:]
+			}
+			if len(places) == 0 {
 				i++
 				continue
 			}
-			for at > 0 && i > start && ref[at-1] == target[i-1] {
+			at := places[0]
+			for at > from+length && i > start && ref[at-1] == target[i-1] {
 				at, i = at-1, i-1
 			}
 			addDeltaPiece(b, from, length, target[start:i])
@@ -63,12 +70,13 @@ func readDelta(s *cryptobyte.String, ref []byte) ([]byte, error) {
 	if !syntax.ReadList(s, &list) {
 		return nil, errDelta
 	}
+	limit := 2 * (len(ref) + len(list))
 	var out []byte
 	for !list.Empty() {
 		var from, length uint32
 		var literal []byte
 		if !list.ReadUint32(&from) || !list.ReadUint32(&length) || !syntax.ReadVector(&list, &literal) ||
-			uint64(from)+uint64(length) > uint64(len(ref)) {
+			uint64(from)+uint64(length) > uint64(len(ref)) || int(length)+len(literal) > limit-len(out) {
 			return nil, errDelta
 		}
 		out = append(out, ref[from:from+length]...)

@@ -9,7 +9,7 @@
 // member's view of a group, a [PublicGroup] that of a verifier without secrets, such as a hub or delivery service. An
 // [Application] is what they ask: whether a credential is good (RFC 9420, Section 5.3.1), and what an update makes of a
 // component's data. What an application need not know is an optional interface: [EphemeralApplication],
-// [ComponentRemover], [ClientMatcher]. [Config] carries the application, the time, the randomness and the PSKs.
+// [ComponentRemover], [ClientIdentifier]. [Config] carries the application, the time, the randomness and the PSKs.
 //
 // # An epoch and the next
 //

@@ -20,7 +20,10 @@ type KeyPackage struct {
 	Signature   []byte
 }
 
-var errKeyPackage = errors.New("mls: malformed key package")
+var (
+	errKeyPackage = errors.New("mls: malformed key package")
+	errLifetime   = errors.New("mls: key package outside its lifetime")
+)
 
 // UnmarshalKeyPackage decodes a KeyPackage that fills data. It verifies nothing.
 func UnmarshalKeyPackage(data []byte) (*KeyPackage, error) {
@@ -115,7 +118,7 @@ func (k *KeyPackage) verify(now time.Time, signed bool) error {
 		return err
 	}
 	if !now.IsZero() && !k.LeafNode.Lifetime.Contains(now) {
-		return errors.New("mls: key package outside its lifetime")
+		return errLifetime
 	}
 	if signed {
 		return nil

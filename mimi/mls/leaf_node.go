@@ -175,10 +175,8 @@ func (l *LeafNode) checkContents(s *suite) error {
 	if !l.Capabilities.supportsCredential(l.Credential.Type) {
 		return errors.New("mls: leaf does not support its own credential")
 	}
-	for i := range l.Extensions {
-		if !l.Capabilities.supportsExtension(l.Extensions[i].Type) {
-			return errors.New("mls: leaf does not support its own extension")
-		}
+	if !l.Capabilities.supportsExtensions(l.Extensions.types()) {
+		return errors.New("mls: leaf does not support its own extension")
 	}
 	return nil
 }

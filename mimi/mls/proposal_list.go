@@ -27,6 +27,8 @@ type StagedProposal struct {
 	Sender   Sender
 	// Ref is the reference of a proposal that was sent by itself, nil for one by value.
 	Ref ProposalRef
+	// verified is set when its signatures and credential were verified on receipt in the same epoch
+	verified bool
 }
 
 // proposalList is the list of a commit, by type.
@@ -345,7 +347,11 @@ func validateExternalSenders(app Application, old, ext Extensions) error {
 func (p *provisional) applyUpdates(cfg *Config) error {
 	for _, u := range p.list.updates {
 		i := u.Sender.Leaf
-		if err := p.old.checkUpdate(cfg, p.rules, i, u.Proposal.Update); err != nil {
+		check := func() error { return p.old.checkUpdate(cfg, p.rules, i, u.Proposal.Update) }
+		if u.verified {
+			check = func() error { return p.rules.checkCapabilities(u.Proposal.Update) }
+		}
+		if err := check(); err != nil {
 			return err
 		}
 		p.tree.updateLeaf(i, u.Proposal.Update)
@@ -387,47 +393,64 @@ func (p *provisional) applyRemoves(*Config) error {
 		if p.sender.Type == SenderNewMemberCommit && len(p.list.removes) == 1 && i == p.list.removes[0].Proposal.Remove {
 			p.predecessor = leaf
 		}
-		p.tree.removeLeaf(i)
+		p.tree.blankLeaf(i)
+	}
+	if len(p.gone) > 0 {
+		p.tree.truncate()
 	}
 	return nil
 }
 
 // applyAdds gives each new member its leaf.
 func (p *provisional) applyAdds(cfg *Config, now time.Time) error {
-	signed := confirmAdds(cfg, p.old.suite, p.list.adds)
+	leaves := make([]*LeafNode, 0, len(p.list.adds))
+	signed := confirmAdds(cfg, p.old.suite, slices.DeleteFunc(slices.Clone(p.list.adds), func(a StagedProposal) bool { return a.verified }))
 	for _, a := range p.list.adds {
-		if err := p.rules.checkKeyPackage(a.Proposal.Add, now, signed[&a.Proposal.Add.LeafNode]); err != nil {
+		if err := p.checkAdd(cfg, &a, now, signed[&a.Proposal.Add.LeafNode]); err != nil {
 			return err
 		}
-		// RFC 9420, Section 5.3.1
-		if err := validateCredential(cfg.Application, &a.Proposal.Add.LeafNode, nil); err != nil {
-			return err
-		}
-		if err := p.checkNew(cfg.Application, &a.Proposal.Add.LeafNode); err != nil {
-			return err
-		}
-		i, err := p.tree.addLeaf(&a.Proposal.Add.LeafNode)
-		if err != nil {
-			return err
-		}
-		p.added = append(p.added, i)
+		leaves = append(leaves, &a.Proposal.Add.LeafNode)
 	}
-	return nil
+	if err := p.checkNew(cfg.Application, leaves); err != nil {
+		return err
+	}
+	var err error
+	p.added, err = p.tree.addLeaves(leaves)
+	return err
+}
+
+// checkAdd judges an Add. What was verified when it came is not verified again: the rules may have changed in the same
+// commit, and a committer looks at the time. signed says that the signatures are known to be valid.
+func (p *provisional) checkAdd(cfg *Config, a *StagedProposal, now time.Time, signed bool) error {
+	k := a.Proposal.Add
+	if a.verified {
+		if !now.IsZero() && !k.LeafNode.Lifetime.Contains(now) {
+			return errLifetime
+		}
+		return p.rules.checkCapabilities(&k.LeafNode)
+	}
+	if err := p.rules.checkKeyPackage(k, now, signed); err != nil {
+		return err
+	}
+	// RFC 9420, Section 5.3.1
+	return validateCredential(cfg.Application, &k.LeafNode, nil)
 }
 
 // checkNew refuses to add a client twice, or one that is a member and stays it. That its keys are new is seen later;
 // whether other keys are of the same client only the application can say.
 //
 // RFC 9420, Section 12.2
-func (p *provisional) checkNew(app Application, added *LeafNode) error {
-	m, ok := app.(ClientMatcher)
-	if !ok {
+func (p *provisional) checkNew(app Application, added []*LeafNode) error {
+	if _, ok := app.(ClientIdentifier); !ok || len(added) == 0 {
 		return nil
 	}
-	for _, l := range p.tree.members {
-		if m.SameClient(l.Credential, added.Credential) {
+	clients := clientsOf(app, p.tree.leaves())
+	for _, l := range added {
+		id := clientOf(app, l.Credential)
+		if clients[id] {
 			return errors.New("mls: client is a member already")
 		}
+		clients[id] = true
 	}
 	return nil
 }
@@ -510,20 +533,21 @@ func (p *provisional) applyAppData(cfg *Config) error {
 		}
 		updates[u.Component] = append(updates[u.Component], u)
 	}
+	changes := make(map[ComponentID]*ComponentData, len(order))
 	for _, id := range order {
-		if dict, err = updateComponent(cfg.Application, dict, id, updates[id]); err != nil {
+		if changes[id], err = updateComponent(cfg.Application, dict, id, updates[id]); err != nil {
 			return err
 		}
 	}
-	if p.ext, err = p.ext.SetAppData(dict); err != nil {
+	if p.ext, err = p.ext.SetAppData(dict.merge(changes)); err != nil {
 		return err
 	}
 	p.rules, err = newGroupRules(cfg, p.old.suite, p.old.context.GroupID, p.ext)
 	return err
 }
 
-// updateComponent applies the proposals for one component: a single remove, or updates in their order.
-func updateComponent(app Application, dict AppDataDictionary, id ComponentID, list []*AppDataUpdate) (AppDataDictionary, error) {
+// updateComponent applies the proposals for one component: a single remove, which gives nil, or updates in their order.
+func updateComponent(app Application, dict AppDataDictionary, id ComponentID, list []*AppDataUpdate) (*ComponentData, error) {
 	old, has := dict.Get(id)
 	var updates [][]byte
 	for _, u := range list {
@@ -538,13 +562,13 @@ func updateComponent(app Application, dict AppDataDictionary, id ComponentID, li
 				return nil, err
 			}
 		}
-		return dict.Remove(id), nil
+		return nil, nil
 	}
 	data, err := app.UpdateComponent(id, old, updates)
 	if err != nil {
 		return nil, err
 	}
-	return dict.Set(id, data), nil
+	return &ComponentData{ID: id, Data: data}, nil
 }
 
 // placeJoiner gives the sender of an external commit its leaf, which stays blank until the path is merged.

@@ -294,7 +294,7 @@ func (v *view) receiveProposal(ac *authenticatedContent, now time.Time) (*Staged
 	if err := v.checkProposal(p, ac.wireFormat, c.sender, now); err != nil {
 		return nil, err
 	}
-	staged := StagedProposal{Proposal: *p, Sender: c.sender, Ref: ref}
+	staged := StagedProposal{Proposal: *p, Sender: c.sender, Ref: ref, verified: true}
 	v.pending = append(slices.Clip(v.pending), storedProposal{StagedProposal: staged})
 	return &staged, nil
 }

@@ -264,6 +264,15 @@ func (g *Group) flags() uint8 {
 	return flags
 }
 
+// validFlags reports whether flags are ones that a group can have.
+func validFlags(flags uint8) bool {
+	switch flags {
+	case 0, flagJoining, flagOut, flagOutgoing:
+		return true
+	}
+	return false
+}
+
 // addMemberEpoch writes a member's secrets of an epoch, without the secret tree.
 func (g *Group) addMemberEpoch(b *cryptobyte.Builder, e *memberEpoch) {
 	b.AddUint32(uint32(e.leaf))
@@ -286,11 +295,12 @@ func readMemberEpoch(s *cryptobyte.String, suite *suite, secrets bool, version u
 		return e, errState
 	}
 	e.keys = treeKeys{}
-	for !list.Empty() {
+	for last := int64(-1); !list.Empty(); {
 		var x uint32
-		if !list.ReadUint32(&x) {
+		if !list.ReadUint32(&x) || int64(x) <= last {
 			return e, errState
 		}
+		last = int64(x)
 		key, err := readKey(&list, suite)
 		if err != nil || key == nil {
 			return e, errState
@@ -472,6 +482,10 @@ func readTreeDifference(s *cryptobyte.String, base *ratchetTree) (*ratchetTree, 
 	if !s.ReadUint32(&leaves) || leaves == 0 || leaves > maxLeaves || fullSize(leaves) != leaves || !syntax.ReadList(s, &list) {
 		return nil, errState
 	}
+	// new leaves are taken from the left: a larger tree has its left half full
+	if uint64(leaves) > 2*(uint64(base.leafCount())+uint64(len(list))) {
+		return nil, errState
+	}
 	t := &ratchetTree{suite: base.suite, slots: make([]*treeNode, treeWidth(leaves))}
 	copy(t.slots, base.slots)
 	for x := range t.slots {
@@ -517,7 +531,8 @@ func RestoreGroup(cfg Config, c *Client, state, ratchets []byte) (*Group, error)
 	s := cryptobyte.String(state)
 	var version, flags uint8
 	var public []byte
-	if !s.ReadUint8(&version) || version == 0 || version > stateVersion || !s.ReadUint8(&flags) || !syntax.ReadVector(&s, &public) {
+	if !s.ReadUint8(&version) || version == 0 || version > stateVersion || !s.ReadUint8(&flags) || !validFlags(flags) ||
+		!syntax.ReadVector(&s, &public) {
 		return nil, errState
 	}
 	// the public part is shared with the group, the rest is copied: secrets do not outlive their use in it
@@ -560,6 +575,9 @@ func (g *Group) readMember(s *cryptobyte.String, flags, version uint8) error {
 		return errState
 	}
 	for !past.Empty() {
+		if len(g.past) >= maxPast {
+			return errState
+		}
 		p, err := readPast(&past, g.state)
 		if err != nil {
 			return err
@@ -567,6 +585,9 @@ func (g *Group) readMember(s *cryptobyte.String, flags, version uint8) error {
 		g.past = append(g.past, p)
 	}
 	for !resumption.Empty() {
+		if len(g.resumption) >= maxResumption {
+			return errState
+		}
 		var r resumptionPSK
 		var secret []byte
 		if !resumption.ReadUint64(&r.epoch) || !syntax.ReadVector(&resumption, &secret) {

@@ -6,19 +6,36 @@ import (
 	"slices"
 )
 
-// ClientMatcher is an Application that knows when two credentials present the same client. Without it they do if they
-// are the same, octet by octet.
-type ClientMatcher interface {
-	// SameClient is asked of a group and the one that follows from it, and of an Add and the members of its group. With
-	// another suite a client has another key and mostly another credential in the second group.
-	SameClient(a, b Credential) bool
+// ClientIdentifier is an Application that knows which client a credential presents, whatever its key. Without it every
+// credential is a client of its own.
+type ClientIdentifier interface {
+	// ClientOf is asked about a group and the one that follows from it, and about an Add and the members of its group:
+	// two credentials are the same client's if the answers are equal. With another suite a client has another key and
+	// mostly another credential in the second group.
+	ClientOf(Credential) string
 }
 
-func sameClient(app Application, a, b Credential) bool {
-	if m, ok := app.(ClientMatcher); ok {
-		return m.SameClient(a, b)
+// clientOf names the client of a credential.
+func clientOf(app Application, c Credential) string {
+	if known, ok := app.(ClientIdentifier); ok {
+		return known.ClientOf(c)
 	}
-	return a.Equal(b)
+	data, err := marshal(c)
+	if err != nil {
+		return "" // only a credential that was never decoded
+	}
+	return string(data)
+}
+
+// clientsOf names the clients of leaves, blank ones left out.
+func clientsOf(app Application, leaves []*LeafNode) map[string]bool {
+	out := make(map[string]bool, len(leaves))
+	for _, l := range leaves {
+		if l != nil {
+			out[clientOf(app, l.Credential)] = true
+		}
+	}
+	return out
 }
 
 // Reinitialize makes the group that a committed ReInit asks for and adds everybody else to it, with one KeyPackage of
@@ -250,9 +267,9 @@ var errNotFirst = errors.New("mls: group that follows another is not at epoch 1"
 //
 // RFC 9420, Section 11.3: two leaves match if the application holds their identifiers for equivalent
 func subset(app Application, leaves, others []*LeafNode) error {
+	known := clientsOf(app, others)
 	for _, l := range leaves {
-		same := func(o *LeafNode) bool { return o != nil && sameClient(app, l.Credential, o.Credential) }
-		if l != nil && !slices.ContainsFunc(others, same) {
+		if l != nil && !known[clientOf(app, l.Credential)] {
 			return errors.New("mls: members of the two groups do not match")
 		}
 	}

@@ -10,10 +10,9 @@ import (
 // deviceApp is a testApp for which the identity "name/2" is the client "name" with another key or suite.
 type deviceApp struct{ testApp }
 
-func (deviceApp) SameClient(a, b Credential) bool {
-	x, _, _ := strings.Cut(string(a.Identity), "/")
-	y, _, _ := strings.Cut(string(b.Identity), "/")
-	return x == y
+func (deviceApp) ClientOf(c Credential) string {
+	name, _, _ := strings.Cut(string(c.Identity), "/")
+	return name
 }
 
 // ended is a group that a ReInit has shut down, with some secrets of the past in everybody's memory.

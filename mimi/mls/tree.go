@@ -203,24 +203,41 @@ func (t *ratchetTree) freeLeaf() (LeafIndex, error) {
 //
 // RFC 9420, Section 12.1.1
 func (t *ratchetTree) addLeaf(leaf *LeafNode) (LeafIndex, error) {
-	i, err := t.freeLeaf()
+	added, err := t.addLeaves([]*LeafNode{leaf})
 	if err != nil {
 		return 0, err
 	}
-	for _, x := range directPath(i.node(), t.leafCount()) {
-		p := t.parentAt(x)
-		if p == nil {
-			continue
+	return added[0], nil
+}
+
+// addLeaves is addLeaf for several, which changes each parent once.
+func (t *ratchetTree) addLeaves(leaves []*LeafNode) ([]LeafIndex, error) {
+	added := make([]LeafIndex, 0, len(leaves))
+	for _, leaf := range leaves {
+		i, err := t.freeLeaf()
+		if err != nil {
+			return nil, err
 		}
-		at, _ := slices.BinarySearch(p.UnmergedLeaves, i)
-		t.setParent(x, &parentNode{
-			EncryptionKey:  p.EncryptionKey,
-			ParentHash:     p.ParentHash,
-			UnmergedLeaves: slices.Insert(slices.Clone(p.UnmergedLeaves), at, i),
-		})
+		t.setLeaf(i, leaf)
+		added = append(added, i)
 	}
-	t.setLeaf(i, leaf)
-	return i, nil
+	t.addUnmerged(t.root(), added)
+	return added, nil
+}
+
+// addUnmerged makes new leaves, in ascending order, unmerged at the parents from x down.
+func (t *ratchetTree) addUnmerged(x nodeIndex, added []LeafIndex) {
+	added = within(added, x)
+	if len(added) == 0 || x.isLeaf() {
+		return
+	}
+	t.addUnmerged(x.left(), added)
+	t.addUnmerged(x.right(), added)
+	if p := t.parentAt(x); p != nil {
+		unmerged := slices.Concat(p.UnmergedLeaves, added)
+		slices.Sort(unmerged)
+		t.setParent(x, &parentNode{EncryptionKey: p.EncryptionKey, ParentHash: p.ParentHash, UnmergedLeaves: unmerged})
+	}
 }
 
 // updateLeaf replaces a member's leaf and blanks its direct path.
@@ -235,9 +252,14 @@ func (t *ratchetTree) updateLeaf(i LeafIndex, leaf *LeafNode) {
 //
 // RFC 9420, Section 12.1.3
 func (t *ratchetTree) removeLeaf(i LeafIndex) {
+	t.blankLeaf(i)
+	t.truncate()
+}
+
+// blankLeaf is removeLeaf without truncation, which several removals have in common.
+func (t *ratchetTree) blankLeaf(i LeafIndex) {
 	t.blankPath(i)
 	t.setLeaf(i, nil)
-	t.truncate()
 }
 
 func (t *ratchetTree) blankPath(i LeafIndex) {

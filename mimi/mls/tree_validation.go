@@ -2,6 +2,7 @@ package mls
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 )
@@ -45,10 +46,8 @@ func (r *groupRules) checkCapabilities(l *LeafNode) error {
 		return errors.New("mls: leaf lacks required capabilities")
 	}
 	// RFC 9420, Section 13.4: every extension of the GroupContext is supported by every member
-	for _, t := range r.extensions {
-		if !c.supportsExtension(t) {
-			return errors.New("mls: leaf does not support an extension of the group")
-		}
+	if !c.supportsExtensions(r.extensions) {
+		return errors.New("mls: leaf does not support an extension of the group")
 	}
 	return r.checkWireFormats(l)
 }
@@ -208,33 +207,28 @@ func (t *ratchetTree) checkPathKeys(leaf HPKEPublicKey, nodes []HPKEPublicKey) e
 //
 // RFC 9420, Section 7.3
 func (t *ratchetTree) checkCredentialTypes(changed []LeafIndex) error {
-	var fresh, used []CredentialType
+	fresh, used := map[CredentialType]bool{}, map[CredentialType]bool{}
 	for _, i := range changed {
-		if c := t.leaf(i).Credential.Type; !slices.Contains(fresh, c) {
-			fresh = append(fresh, c)
-		}
+		fresh[t.leaf(i).Credential.Type] = true
 	}
+	list := slices.Collect(maps.Keys(fresh))
 	for _, l := range t.members {
-		for _, c := range fresh {
-			if !l.Capabilities.supportsCredential(c) {
-				return errors.New("mls: a member does not support a credential type in use")
-			}
+		if !l.Capabilities.supportsCredentials(list) {
+			return errors.New("mls: a member does not support a credential type in use")
 		}
-		if !slices.Contains(used, l.Credential.Type) {
-			used = append(used, l.Credential.Type)
-		}
+		used[l.Credential.Type] = true
 	}
+	list = slices.Collect(maps.Keys(used))
 	for _, i := range changed {
-		for _, c := range used {
-			if !t.leaf(i).Capabilities.supportsCredential(c) {
-				return errors.New("mls: a member does not support a credential type in use")
-			}
+		if !t.leaf(i).Capabilities.supportsCredentials(list) {
+			return errors.New("mls: a member does not support a credential type in use")
 		}
 	}
 	return nil
 }
 
-// checkProposalTypes verifies that every member that processes the commit supports its non-default proposals.
+// checkProposalTypes verifies that every member that processes the commit supports its non-default proposals; the
+// leaves that it adds are in ascending order.
 //
 // RFC 9420, Section 12.2
 func (t *ratchetTree) checkProposalTypes(types []ProposalType, added []LeafIndex) error {
@@ -242,7 +236,7 @@ func (t *ratchetTree) checkProposalTypes(types []ProposalType, added []LeafIndex
 		return nil
 	}
 	for i, l := range t.members {
-		if slices.Contains(added, i) {
+		if _, found := slices.BinarySearch(added, i); found {
 			continue
 		}
 		for _, p := range types {

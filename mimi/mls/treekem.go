@@ -99,12 +99,14 @@ func (t *ratchetTree) mergeKeys(i LeafIndex, keys []HPKEPublicKey) ([]byte, erro
 	return t.setPathHashes(steps)
 }
 
-// recipients is the resolution of a copath node without the leaves added in the same commit.
+// recipients is the resolution of a copath node without the leaves added in the same commit, which are in ascending
+// order as each took the leftmost blank leaf.
 //
 // RFC 9420, Section 7.6
 func (t *ratchetTree) recipients(copath nodeIndex, added []LeafIndex) []nodeIndex {
 	return slices.DeleteFunc(t.resolution(copath), func(x nodeIndex) bool {
-		return x.isLeaf() && slices.Contains(added, x.leaf())
+		_, found := slices.BinarySearch(added, x.leaf())
+		return x.isLeaf() && found
 	})
 }
 
