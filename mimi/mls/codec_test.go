@@ -45,6 +45,9 @@ var decoders = map[string]func() codec{
 	"SecretTree":           func() codec { return new(secretTreeCodec) },
 	"EpochSecrets":         func() codec { return new(epochSecretsCodec) },
 	"KeyPackageSecrets":    func() codec { return new(keyPackageSecretsCodec) },
+	"KeyPackages":          func() codec { return new(listCodec[KeyPackages]) },
+	"RatchetTree":          func() codec { return new(ratchetTreeCodec) },
+	"PreSharedKeyID":       func() codec { return new(PreSharedKeyID) },
 }
 
 // decode reads data wholly with a decoder and re-encodes it.
@@ -79,6 +82,8 @@ func (l *listCodec[T]) Unmarshal(s *cryptobyte.String) (err error) {
 		*v, err = UnmarshalMediaTypeList(*s)
 	case *externalSenders:
 		*v, err = UnmarshalExternalSenders(*s)
+	case *KeyPackages:
+		*v, err = UnmarshalKeyPackages(*s)
 	}
 	*s = nil
 	return err
@@ -89,6 +94,20 @@ type secretTreeCodec struct{ t *secretTree }
 func (c *secretTreeCodec) Marshal(b *cryptobyte.Builder) error { return c.t.Marshal(b) }
 func (c *secretTreeCodec) Unmarshal(s *cryptobyte.String) (err error) {
 	c.t, err = suite1.unmarshalSecretTree(s)
+	return err
+}
+
+type ratchetTreeCodec struct{ t *ratchetTree }
+
+func (c *ratchetTreeCodec) Marshal(b *cryptobyte.Builder) error {
+	data, err := c.t.marshal()
+	b.AddBytes(data)
+	return err
+}
+
+func (c *ratchetTreeCodec) Unmarshal(s *cryptobyte.String) (err error) {
+	c.t, err = unmarshalRatchetTree(suite1, RatchetTree(*s))
+	*s = nil
 	return err
 }
 
@@ -373,6 +392,28 @@ func (r random) secretTree() *secretTree {
 	return t
 }
 
+// ratchetTree is a tree of random leaves with blanks, and parents with unmerged leaves.
+func (r random) ratchetTree() *ratchetTree {
+	leaf := r.leafNode()
+	t := newRatchetTree(suite1, &leaf)
+	for range r.IntN(9) {
+		leaf := r.leafNode()
+		_, _ = t.addLeaf(&leaf)
+		if i := LeafIndex(r.IntN(int(t.leafCount()))); i > 0 && t.leaf(i) != nil && r.IntN(2) == 0 {
+			t.removeLeaf(i)
+		}
+		if x := nodeIndex(2*r.IntN(int(t.leafCount())) + 1); int(x) < len(t.slots) {
+			t.setParent(x, &parentNode{EncryptionKey: append([]byte{1}, r.octets(40)...), ParentHash: r.octets(40)})
+		}
+	}
+	t.truncate()
+	// a tree on the wire ends with a leaf
+	if last := LeafIndex(t.leafCount() - 1); t.leaf(last) == nil {
+		t.setLeaf(last, &leaf)
+	}
+	return t
+}
+
 func (r random) epochSecrets() *epochSecrets {
 	secret, _ := suite1.random(r)
 	return suite1.epochSecretsOf(secret, 4)
@@ -446,6 +487,12 @@ func (r random) smallValue(t testing.TB, name string) codec {
 		return &listCodec[MediaTypeList]{MediaTypeList{r.mediaType(), r.mediaType()}}
 	case "ExternalSenders":
 		return &listCodec[externalSenders]{externalSenders{{r.octets(40), r.credential()}, {r.octets(40), r.credential()}}}
+	case "KeyPackages":
+		return &listCodec[KeyPackages]{KeyPackages{r.keyPackage(), r.keyPackage()}}
+	case "RatchetTree":
+		return &ratchetTreeCodec{r.ratchetTree()}
+	case "PreSharedKeyID":
+		return r.psk()
 	case "SecretTree":
 		return &secretTreeCodec{r.secretTree()}
 	case "EpochSecrets":

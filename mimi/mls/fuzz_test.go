@@ -2,10 +2,31 @@ package mls
 
 import (
 	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
-// fuzzDecoder checks the property of every decoder: what parses re-encodes to the same octets.
+// checkAllocation verifies that decoding n octets allocates in proportion to them. Others in the process allocate, too:
+// the least of a few attempts counts.
+func checkAllocation(t testing.TB, n int, decode func()) {
+	t.Helper()
+	limit := 64*uint64(n) + 64<<10
+	least := allocated(decode)
+	for range 3 {
+		if least <= limit {
+			return
+		}
+		least = min(least, allocated(decode))
+	}
+	t.Errorf("%d octets of input allocate %d", n, least)
+}
+
+// fuzzDecoder checks the properties of every decoder: it allocates in proportion to its input, and what parses
+// re-encodes to the same octets.
 func fuzzDecoder(f *testing.F, name string) {
 	r := newRandom(44)
 	for range 20 {
@@ -16,7 +37,9 @@ func fuzzDecoder(f *testing.F, name string) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		again, err := decode(name, data)
+		var again []byte
+		var err error
+		checkAllocation(t, len(data), func() { again, err = decode(name, data) })
 		if err == nil && !bytes.Equal(again, data) {
 			t.Fatalf("%x re-encodes to %x", data, again)
 		}
@@ -48,3 +71,48 @@ func FuzzExternalSenders(f *testing.F)      { fuzzDecoder(f, "ExternalSenders") 
 func FuzzSecretTree(f *testing.F)           { fuzzDecoder(f, "SecretTree") }
 func FuzzEpochSecrets(f *testing.F)         { fuzzDecoder(f, "EpochSecrets") }
 func FuzzKeyPackageSecrets(f *testing.F)    { fuzzDecoder(f, "KeyPackageSecrets") }
+func FuzzKeyPackages(f *testing.F)          { fuzzDecoder(f, "KeyPackages") }
+func FuzzPreSharedKeyID(f *testing.F)       { fuzzDecoder(f, "PreSharedKeyID") }
+
+// fuzzedElsewhere are the decoders with a target of another name.
+var fuzzedElsewhere = map[string]string{
+	"RestoreGroup":       "FuzzRestoreGroup",
+	"RestorePublicGroup": "FuzzRestorePublicGroup",
+}
+
+// Every exported function that decodes is fuzzed.
+func TestEveryDecoderIsFuzzed(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Skipf("the sources are not here: %v", err)
+	}
+	targets, found := map[string]bool{}, map[string]bool{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			switch {
+			case !ok || f.Recv != nil:
+			case strings.HasPrefix(f.Name.Name, "Fuzz"):
+				targets[f.Name.Name] = true
+			case strings.HasPrefix(f.Name.Name, "Unmarshal") || strings.HasPrefix(f.Name.Name, "Restore"):
+				found[f.Name.Name] = true
+			}
+		}
+	}
+	for name := range found {
+		target := fuzzedElsewhere[name]
+		if target == "" {
+			target = "Fuzz" + strings.TrimPrefix(name, "Unmarshal")
+		}
+		if !targets[target] {
+			t.Errorf("%s has no target %s", name, target)
+		}
+	}
+	if len(found) < 12 {
+		t.Errorf("only %d decoders found", len(found))
+	}
+}
