@@ -20,6 +20,7 @@
 //	mls-go | unsupported     | Section 12.4 | always makes a path in a group of more than one
 //	mls-go | unsupported     | draft-ietf-mls-extensions, Section 6.3 | does not know SelfRemove
 //	ts-mls | known deviation | Section 12.4.3.2 | reads and writes external_pub without the length of its vector
+//	ts-mls | known deviation | Section 5.1.1 | generates ECDSA keys as compressed points
 //	ts-mls | unsupported     | Section 12.1.2 | makes no Update proposal
 //	ts-mls | unsupported     | draft-ietf-mls-extensions, Section 6.3 | does not know SelfRemove
 //
@@ -30,7 +31,8 @@
 // the body of ratchet_tree. A process is one client in at most one group; the operation client begins anew.
 //
 //	hello                                       → peer, version, suites, ops
-//	client suite, name, encryptHandshake        → (basic credential; handshake as PrivateMessage)
+//	client suite, name, encryptHandshake, generatedKey → (basic credential; handshake as PrivateMessage; the signature
+//	                                              key in any case from the library's own generator)
 //	keyPackage                                  → keyPackage
 //	psk id, secret                              → (registers an external PSK)
 //	create groupId                              → (a group at epoch 0)

@@ -14,6 +14,7 @@ type flow struct {
 var flows = []flow{
 	{"Welcome, tree beside", welcomeBeside},
 	{"Welcome, tree inside", welcomeInside},
+	{"generated signature key", generatedKey},
 	{"external join", externalJoin},
 	{"external join of a third", externalJoinOfThird},
 	{"resync", resync},
@@ -52,6 +53,15 @@ func welcome(w *world, x, y *implementation, inside bool) error {
 		return err
 	}
 	if err := w.add(a, request{Op: "commit", TreeInWelcome: inside}, b); err != nil {
+		return err
+	}
+	return w.talk()
+}
+
+// RFC 9420, Section 5.1.1: the encoding of signature keys is that of the suite.
+func generatedKey(w *world, x, y *implementation) error {
+	w.genKey = true
+	if _, _, err := w.pair(x, y); err != nil {
 		return err
 	}
 	return w.talk()
@@ -414,7 +424,7 @@ func applicationMessages(w *world, x, y *implementation) error {
 				return err
 			}
 		}
-		if err := to.read(letters[3]); err == nil {
+		if _, err := to.do(request{Op: "process", Message: letters[3].wire}); err == nil {
 			return to.fail("read a message twice")
 		}
 	}

@@ -84,7 +84,7 @@ func (o *ours) doInGroup(r request) (reply, error) {
 func (o *ours) hello() reply {
 	out := reply{Peer: "ours", Version: "this tree", Ops: []string{"join.tree"}}
 	for s := uint16(1); s != 0; s++ {
-		if mls.CipherSuite(s).Supported() {
+		if _, err := mls.GenerateSignatureKey(mls.CipherSuite(s), nil); err == nil {
 			out.Suites = append(out.Suites, s)
 		}
 	}

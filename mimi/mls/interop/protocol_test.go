@@ -19,6 +19,7 @@ type request struct {
 	Suite            uint16   `json:"suite,omitempty"`
 	Name             string   `json:"name,omitempty"`
 	EncryptHandshake bool     `json:"encryptHandshake,omitempty"`
+	GeneratedKey     bool     `json:"generatedKey,omitempty"`
 	GroupID          []byte   `json:"groupId,omitempty"`
 	ID               []byte   `json:"id,omitempty"`
 	Secret           []byte   `json:"secret,omitempty"`

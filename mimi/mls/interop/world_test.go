@@ -16,6 +16,7 @@ import (
 type world struct {
 	suite   uint16
 	private bool // handshake messages as PrivateMessage
+	genKey  bool // signature keys as the library itself makes them
 	idle    *pool
 	used    []*member
 	in      []*member // the members of the group
@@ -53,7 +54,7 @@ func (w *world) client(impl *implementation) (*member, error) {
 	m := &member{impl: impl, peer: p, name: fmt.Sprintf("member %d", w.started)}
 	w.started++
 	w.used = append(w.used, m)
-	r := request{Op: "client", Suite: w.suite, Name: m.name, EncryptHandshake: w.private && !impl.inProcess}
+	r := request{Op: "client", Suite: w.suite, Name: m.name, EncryptHandshake: w.private && !impl.inProcess, GeneratedKey: w.genKey}
 	_, err = m.do(r)
 	return m, err
 }

@@ -1,5 +1,7 @@
 // A peer of the interoperability tests of kith/mimi/mls: it speaks their protocol over the library ts-mls.
 import { createInterface } from "node:readline";
+import { readFileSync } from "node:fs";
+import { p256, p384, p521 } from "@noble/curves/nist.js";
 import {
   acceptAll, ciphersuites, createApplicationMessage, createCommit, createGroup, createGroupInfoWithExternalPub,
   createProposal, decodeMlsMessage, encodeMlsMessage, generateKeyPackageWithKey, getCiphersuiteFromName,
@@ -7,7 +9,6 @@ import {
   processPublicMessage,
 } from "ts-mls";
 import { decodeRatchetTree, encodeRatchetTree } from "ts-mls/ratchetTree.js";
-import { readFileSync } from "node:fs";
 
 const version = JSON.parse(readFileSync(new URL("./node_modules/ts-mls/package.json", import.meta.url))).version;
 
@@ -46,6 +47,15 @@ function decodedTree(data) {
   return result[0];
 }
 
+// newKey makes a signature key. The library's own keygen compresses ECDSA keys, against RFC 9420, Section 5.1.1; it takes
+// keys from elsewhere, so that all but that can be tested.
+async function newKey(suite, generatedKey) {
+  const curve = { 2: p256, 5: p521, 7: p384 }[ciphersuites[suite.name]];
+  if (curve === undefined || generatedKey) return suite.signature.keygen();
+  const signKey = curve.utils.randomSecretKey();
+  return { signKey, publicKey: curve.getPublicKey(signKey, false) };
+}
+
 // One client in at most one group. A state of the library is never changed: a commit makes another one.
 let me;
 const group = () => {
@@ -80,11 +90,11 @@ const operations = {
     };
   },
 
-  async client({ suite, name, encryptHandshake }) {
+  async client({ suite, name, encryptHandshake, generatedKey }) {
     const found = Object.entries(ciphersuites).find(([, id]) => id === suite);
     if (found === undefined || !suites.includes(suite)) throw new Unsupported("cipher suite");
     const impl = await getCiphersuiteImpl(suite === 0x004d ? xWing : getCiphersuiteFromName(found[0]));
-    me = { suite: impl, name, public: !encryptHandshake, key: await impl.signature.keygen(), psks: {} };
+    me = { suite: impl, name, public: !encryptHandshake, key: await newKey(impl, generatedKey), psks: {} };
   },
 
   async keyPackage() {
