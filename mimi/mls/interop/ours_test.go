@@ -110,7 +110,7 @@ func (o *ours) newClient(r request) error {
 			Credentials:  []mls.CredentialType{mls.CredentialBasic},
 		},
 	}}
-	o.cfg = mls.Config{Now: time.Now, Application: anyCredential{}, PSK: o.findPSK}
+	o.cfg = mls.Config{Now: time.Now, Application: anyCredential{}, PSK: o.findPSK, ProvisionalSuites: true}
 	return nil
 }
 
