@@ -2,7 +2,10 @@
 
 package interop
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // flow is one thing that two implementations do together: x acts first, y reacts; both orders are run.
 type flow struct {
@@ -576,4 +579,47 @@ func (w *world) everybodyCommits() error {
 		}
 	}
 	return nil
+}
+
+// everybody is the life of a group with a member of each implementation: all commit, all bring in one of ours, and
+// the last one removes those.
+func everybody(w *world, us *implementation, others []*implementation) error {
+	a, err := w.create(us)
+	if err != nil {
+		return err
+	}
+	for _, impl := range others {
+		if _, err := w.enter(a, impl); err != nil {
+			return err
+		}
+	}
+	if err := w.everybodyCommits(); err != nil {
+		return err
+	}
+	if err := w.talk(); err != nil {
+		return err
+	}
+	last := w.in[len(w.in)-1]
+	var guests []uint32
+	for _, by := range slices.Clone(w.in) {
+		guest, err := w.enter(by, us)
+		if err != nil {
+			return err
+		}
+		leaf, err := w.leaf(guest)
+		if err != nil {
+			return err
+		}
+		guests = append(guests, leaf)
+	}
+	if err := w.everybodyCommits(); err != nil {
+		return err
+	}
+	if err := w.commit(last, request{Op: "commit", Removes: guests}); err != nil {
+		return err
+	}
+	if len(w.in) != len(others)+1 {
+		return fmt.Errorf("%d members are left", len(w.in))
+	}
+	return w.talk()
 }

@@ -29,9 +29,12 @@ func ourselves(t *testing.T) *implementation {
 
 // TestInterop runs every flow between our library and each peer, in both directions and every suite that both have.
 func TestInterop(t *testing.T) {
+	us := ourselves(t)
+	var all []*implementation
 	for _, b := range builders {
 		t.Run(b.name, func(t *testing.T) {
-			us, them := ourselves(t), prepare(t, b.name, b.build)
+			them := prepare(t, b.name, b.build)
+			all = append(all, them)
 			suites := common(us, them)
 			if len(suites) == 0 {
 				t.Fatalf("no suite in common: %v and %v", us.suites, them.suites)
@@ -42,6 +45,36 @@ func TestInterop(t *testing.T) {
 			}
 			t.Logf("%s %s\n%s", them.name, them.version, table(outcomes))
 		})
+	}
+	t.Run("together", func(t *testing.T) {
+		if len(all) < 2 {
+			t.Skip("a group of everybody needs two peers at least")
+		}
+		together(t, us, all)
+	})
+}
+
+// together runs one group of all implementations in every suite that at least two peers have.
+func together(t *testing.T, us *implementation, all []*implementation) {
+	idle := &pool{idle: map[*implementation][]peer{}}
+	defer idle.close(t)
+	for _, suite := range common(us, us) {
+		var members []*implementation
+		for _, i := range all {
+			if slices.Contains(i.suites, suite) {
+				members = append(members, i)
+			}
+		}
+		if len(members) < 2 {
+			continue
+		}
+		w := &world{suite: suite, idle: idle}
+		if err := everybody(w, us, members); err != nil {
+			t.Errorf("suite %d: %v", suite, err)
+		} else {
+			t.Logf("suite %d: ok with %d implementations in one group", suite, len(members)+1)
+		}
+		w.close()
 	}
 }
 
