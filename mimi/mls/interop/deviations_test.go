@@ -62,6 +62,8 @@ var deviations = []deviation{
 		"Section 12.4.3.2", "reads and writes external_pub without the length of its vector"},
 	{"ts-mls", "resync", "ts-mls → ours", nil, known, "group info lacks external_pub",
 		"Section 12.4.3.2", "reads and writes external_pub without the length of its vector"},
+	{"ts-mls", "unmerged leaves", "", nil, known, "must list leaf node in its unmerged_leaves",
+		"Section 12.4.3.1", "refuses trees in which a parent has unmerged leaves that another below it has not"},
 	{"ts-mls", "update", "ts-mls → ours", nil, missing, "proposal update",
 		"Section 12.1.2", "makes no Update proposal"},
 	{"ts-mls", "self-remove", "ours → ts-mls", nil, missing, "proposal selfRemove",

@@ -8,6 +8,7 @@
 //	INTEROP_PEERS     peers to try, "all" for all of them; without it mls-go in one suite, which needs only Go
 //	INTEROP_REQUIRED  peers whose absence is a failure and not a skipped test
 //	INTEROP_QUICK     with any value: the first common suite only
+//	INTEROP_FLOW      the name of a flow: that one only
 //	INTEROP_CACHE     where peers are built; without it the user's cache directory
 //
 // # Known deviations
@@ -21,6 +22,7 @@
 //	mls-go | unsupported     | draft-ietf-mls-extensions, Section 6.3 | does not know SelfRemove
 //	ts-mls | known deviation | Section 12.4.3.2 | reads and writes external_pub without the length of its vector
 //	ts-mls | known deviation | Section 5.1.1 | generates ECDSA keys as compressed points
+//	ts-mls | known deviation | Section 12.4.3.1 | refuses trees in which a parent has unmerged leaves that another below it has not
 //	ts-mls | unsupported     | Section 12.1.2 | makes no Update proposal
 //	ts-mls | unsupported     | draft-ietf-mls-extensions, Section 6.3 | does not know SelfRemove
 //

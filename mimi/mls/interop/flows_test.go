@@ -39,6 +39,7 @@ var flows = []flow{
 	{"PrivateMessage handshake", privateHandshake},
 	{"self-remove", selfRemove},
 	{"life of a group of six", longLife},
+	{"unmerged leaves", unmergedLeaves},
 }
 
 // RFC 9420, Section 12.4.3.1
@@ -570,6 +571,40 @@ func longLife(w *world, x, y *implementation) error {
 		return err
 	}
 	return w.talk()
+}
+
+// RFC 9420, Section 7.9.2: x makes a tree whose parents have different unmerged leaves, all of them valid; y joins it.
+func unmergedLeaves(w *world, x, y *implementation) error {
+	a, err := w.create(x)
+	if err != nil {
+		return err
+	}
+	for range 6 {
+		if _, err := w.enter(a, x); err != nil {
+			return err
+		}
+	}
+	if err := w.everybodyCommits(); err != nil {
+		return err
+	}
+	// The subtree of leaves 0 to 3 loses leaf 1 and gets a new root, whose only unmerged leaf is the next leaf 1. The
+	// root of all then has the leaves 1 and 7.
+	if err := w.commit(a, request{Op: "commit", Removes: []uint32{1}}); err != nil {
+		return err
+	}
+	for range 2 {
+		if _, err := w.enter(a, x); err != nil {
+			return err
+		}
+	}
+	b, err := w.enter(a, y)
+	if err != nil {
+		return err
+	}
+	if err := w.talk(); err != nil {
+		return err
+	}
+	return w.commit(b, request{Op: "commit", Path: true})
 }
 
 func (w *world) everybodyCommits() error {
