@@ -183,7 +183,7 @@ func buildRust(dir, library string) ([]string, error) {
 	if err := run("rust", "cargo", "build", "--locked", "--release", "--offline", "--target-dir", target); err != nil {
 		return nil, err
 	}
-	return []string{filepath.Join(target, "release", "interop-rust"), library}, nil
+	return []string{filepath.Join(target, "release", "peer"), library}, nil
 }
 
 // buildFolder is where peers are built: a folder that stays, as some take minutes to compile.
