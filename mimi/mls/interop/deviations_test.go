@@ -50,6 +50,11 @@ var deviations = []deviation{
 	{"mls-go", "self-remove", "mls-go → ours", nil, missing, "does not support a proposal type",
 		"draft-ietf-mls-extensions, Section 6.3", "does not know SelfRemove"},
 
+	{"mls-rs", "self-remove", "ours → mls-rs", nil, missing, "SelfRemove is 0xF003 here",
+		"draft-ietf-mls-extensions, Section 6.3", "numbers SelfRemove 0xF003, as an old draft did, and not 0x000A"},
+	{"mls-rs", "self-remove", "mls-rs → ours", nil, missing, "does not support a proposal type",
+		"draft-ietf-mls-extensions, Section 6.3", "numbers SelfRemove 0xF003, as an old draft did, and not 0x000A"},
+
 	{"ts-mls", "generated signature key", "ours → ts-mls", []uint16{2, 5, 7}, known, "invalid signature key",
 		"Section 5.1.1", "generates ECDSA keys as compressed points"},
 	{"ts-mls", "generated signature key", "ts-mls → ours", []uint16{2, 5, 7}, known, "invalid group info signature",
