@@ -51,9 +51,9 @@ var deviations = []deviation{
 		"draft-ietf-mls-extensions, Section 6.3", "does not know SelfRemove"},
 
 	{"mls-rs", "self-remove", "ours → mls-rs", nil, missing, "SelfRemove is 0xF003 here",
-		"draft-ietf-mls-extensions, Section 6.3", "numbers SelfRemove 0xF003, as an old draft did, and not 0x000A"},
+		"draft-ietf-mls-extensions, Section 6.3", "has SelfRemove under the private number 0xF003, not 0x000A"},
 	{"mls-rs", "self-remove", "mls-rs → ours", nil, missing, "does not support a proposal type",
-		"draft-ietf-mls-extensions, Section 6.3", "numbers SelfRemove 0xF003, as an old draft did, and not 0x000A"},
+		"draft-ietf-mls-extensions, Section 6.3", "has SelfRemove under the private number 0xF003, not 0x000A"},
 
 	{"ts-mls", "generated signature key", "ours → ts-mls", []uint16{2, 5, 7}, known, "invalid signature key",
 		"Section 5.1.1", "generates ECDSA keys as compressed points"},

@@ -20,7 +20,7 @@
 //	mls-go | unsupported     | Section 12.4.3.1 | joins by a Welcome only with ratchet_tree inside the GroupInfo
 //	mls-go | unsupported     | Section 12.4 | always makes a path in a group of more than one
 //	mls-go | unsupported     | draft-ietf-mls-extensions, Section 6.3 | does not know SelfRemove
-//	mls-rs | unsupported     | draft-ietf-mls-extensions, Section 6.3 | numbers SelfRemove 0xF003, as an old draft did, and not 0x000A
+//	mls-rs | unsupported     | draft-ietf-mls-extensions, Section 6.3 | has SelfRemove under the private number 0xF003, not 0x000A
 //	ts-mls | known deviation | Section 12.4.3.2 | reads and writes external_pub without the length of its vector
 //	ts-mls | known deviation | Section 5.1.1 | generates ECDSA keys as compressed points
 //	ts-mls | known deviation | Section 12.4.3.1 | refuses trees in which a parent has unmerged leaves that another below it has not

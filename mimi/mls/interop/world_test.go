@@ -129,6 +129,9 @@ func (w *world) commit(by *member, r request, newcomers ...*member) error {
 	if err != nil {
 		return err
 	}
+	if err := w.checkFormat(by, out.Commit); err != nil {
+		return err
+	}
 	if r.Path && !w.private {
 		if err := checkPath(by, out.Commit, true); err != nil {
 			return err
@@ -152,6 +155,8 @@ func (w *world) commit(by *member, r request, newcomers ...*member) error {
 		join := request{Op: "join", Welcome: out.Welcome, Tree: out.Tree}
 		if r.TreeInWelcome {
 			join.Tree = nil
+		} else if err := m.needsTree(join); err != nil {
+			return err
 		}
 		if _, err := m.do(join); err != nil {
 			return err
@@ -159,6 +164,19 @@ func (w *world) commit(by *member, r request, newcomers ...*member) error {
 		w.in = append(w.in, m)
 	}
 	return w.agree()
+}
+
+// needsTree makes sure that a tree that should travel beside the Welcome is not inside as well. Only ours is asked: for
+// it a failed join changes nothing.
+func (m *member) needsTree(join request) error {
+	join.Tree = nil
+	if !m.impl.inProcess {
+		return nil
+	}
+	if _, err := m.do(join); err == nil {
+		return m.fail("found in the Welcome the tree that was to travel beside it")
+	}
+	return nil
 }
 
 // deliverCommit has all members but one process a commit; those that it removes leave the world.
@@ -211,6 +229,9 @@ func (w *world) propose(by *member, r request) error {
 	if err != nil {
 		return err
 	}
+	if err := w.checkFormat(by, out.Message); err != nil {
+		return err
+	}
 	for _, m := range w.in {
 		if m == by {
 			continue
@@ -222,6 +243,22 @@ func (w *world) propose(by *member, r request) error {
 		if got.Kind != "proposal" {
 			return m.fail("took a proposal for %q", got.Kind)
 		}
+	}
+	return nil
+}
+
+// checkFormat looks whether a handshake message has the wire format that its sender was asked for.
+func (w *world) checkFormat(by *member, wire []byte) error {
+	m, err := mls.UnmarshalMessage(wire)
+	if err != nil {
+		return by.fail("made a message that ours cannot decode: %v", err)
+	}
+	private := w.private && !by.impl.inProcess
+	switch {
+	case private && m.Private == nil:
+		return unsupportedError{"handshake messages as PrivateMessage"}
+	case !private && m.Public == nil:
+		return by.fail("made no PublicMessage")
 	}
 	return nil
 }
