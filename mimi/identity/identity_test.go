@@ -187,6 +187,25 @@ func TestCR2Root(t *testing.T) {
 	}
 }
 
+// What was pinned is read again without its signature, and only that is not looked at.
+func TestCR2RestoredRoot(t *testing.T) {
+	der := slices.Clone(newAuthority(t, "a.example", 1, nil).der)
+	r, err := identity.RestoreRoot(der)
+	if err != nil || r.Domain.String() != "mimi://a.example" || !bytes.Equal(r.Raw, der) {
+		t.Fatalf("restored %+v, %v", r, err)
+	}
+	der[len(der)-1] ^= 1 // in the signature, which stands last
+	if _, err := identity.RestoreRoot(der); err != nil {
+		t.Errorf("the signature of a trust anchor matters: %v", err)
+	}
+	if _, err := identity.ParseRoot(der); err == nil {
+		t.Error("a root with a broken signature is pinned")
+	}
+	if _, err := identity.RestoreRoot(der[:len(der)-1]); err == nil {
+		t.Error("a truncated root is restored")
+	}
+}
+
 func TestCR2RootsThatAreRefused(t *testing.T) {
 	for name, change := range map[string]func(*x509.Certificate){
 		"no authority": func(c *x509.Certificate) {
@@ -220,6 +239,9 @@ func TestCR2RootsThatAreRefused(t *testing.T) {
 		a := newAuthority(t, "a.example", 1, change)
 		if _, err := identity.ParseRoot(a.der); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+		if _, err := identity.RestoreRoot(a.der); err == nil {
+			t.Errorf("%s: restored", name)
 		}
 	}
 	good := newAuthority(t, "a.example", 1, nil)

@@ -361,12 +361,16 @@ func (e *engine) claim(ctx context.Context, l *link, r *room, u mimi.UserID) ([]
 // claimRequest is signed with this device's key, as the hub demands (KM-3).
 func (e *engine) claimRequest(ctx context.Context, r *room, u mimi.UserID) (body []byte, err error) {
 	err = e.do(ctx, func() error {
+		key, err := e.dev.key()
+		if err != nil {
+			return err
+		}
 		req := &wire.KeyMaterialRequest{
 			Protocol: wire.ProtocolMLS10, RequestingUser: e.user, TargetUser: u, RoomID: r.id,
 			AcceptableCipherSuites: []mls.CipherSuite{suite}, RequiredCapabilities: rooms.RequiredCapabilities(),
 			RequesterCredential: e.credential(),
 		}
-		if err := req.Sign(e.dev.key); err != nil {
+		if err := req.Sign(key); err != nil {
 			return err
 		}
 		body, err = req.Bytes()

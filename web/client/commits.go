@@ -486,7 +486,13 @@ func (e *engine) renewIn(r *room) {
 func (e *engine) credential() mls.Credential { return mls.X509Credential(e.dev.certificate) }
 
 // mlsClient is this device as MLS sees it.
-func (e *engine) mlsClient() (*mls.Client, error) { return rooms.NewClient(e.dev.key, e.credential()) }
+func (e *engine) mlsClient() (*mls.Client, error) {
+	key, err := e.dev.key()
+	if err != nil {
+		return nil, err
+	}
+	return rooms.NewClient(key, e.credential())
+}
 
 // roots is the one identity root this device trusts: that of its own provider, pinned.
 type roots struct{ root *identity.Root }

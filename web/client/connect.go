@@ -340,9 +340,12 @@ func (e *engine) greet(ctx context.Context, _ *link, g *api.Greeting) error {
 			e.cancel(err)
 			return err
 		}
-		root, err := identity.ParseRoot(g.Root)
-		if err != nil {
-			return err
+		root := e.root // and already checked, if it is the one that was pinned
+		if root == nil || !bytes.Equal(root.Raw, g.Root) {
+			var err error
+			if root, err = identity.ParseRoot(g.Root); err != nil {
+				return err
+			}
 		}
 		if root.Domain != e.user.Provider() || e.root != nil && !bytes.Equal(e.root.Raw, root.Raw) {
 			return fail(CodeIdentityChanged, "the provider's identity root is not the one this device knows")
@@ -366,7 +369,8 @@ func (e *engine) makeDevice(g *api.Greeting) error {
 	if err != nil {
 		return err
 	}
-	e.dev = &device{user: e.user, displayName: g.DisplayName, key: key, root: e.root.Raw}
+	private := key.Private()
+	e.dev = &device{user: e.user, displayName: g.DisplayName, key: lazyKey(private), private: private, root: e.root.Raw}
 	return e.commit(&batch{ops: []Op{{keyDevice, e.dev.bytes()}}})
 }
 
@@ -383,11 +387,15 @@ func (e *engine) register(ctx context.Context, l *link, g *api.Greeting) error {
 	if err != nil || !due {
 		return err
 	}
-	sig, err := e.dev.key.SignWithLabel(api.LabelRegisterDevice, g.Nonce[:])
+	key, err := e.dev.key()
 	if err != nil {
 		return err
 	}
-	req := &api.RegisterDeviceRequest{Name: e.cfg.DeviceName, SignatureKey: e.dev.key.Public(), Signature: sig}
+	sig, err := key.SignWithLabel(api.LabelRegisterDevice, g.Nonce[:])
+	if err != nil {
+		return err
+	}
+	req := &api.RegisterDeviceRequest{Name: e.cfg.DeviceName, SignatureKey: key.Public(), Signature: sig}
 	body, err := req.Bytes()
 	if err == nil {
 		body, err = l.call(ctx, api.OpRegisterDevice, target, body)
@@ -423,10 +431,14 @@ func (e *engine) registered(body []byte) error {
 	if err != nil {
 		return err
 	}
+	key, err := e.dev.key()
+	if err != nil {
+		return err
+	}
 	if err := e.root.Verify(cert, e.now()); err != nil {
 		return err
 	}
-	if cert.Client != client || cert.User != e.user || !bytes.Equal(cert.PublicKey, e.dev.key.Public()) ||
+	if cert.Client != client || cert.User != e.user || !bytes.Equal(cert.PublicKey, key.Public()) ||
 		!e.dev.client.IsZero() && e.dev.client != client {
 		return errors.New("client: certificate for somebody else")
 	}
@@ -445,7 +457,11 @@ func (e *engine) hello(ctx context.Context, l *link, g *api.Greeting) error {
 	if err != nil {
 		return err
 	}
-	sig, err := e.dev.key.SignWithLabel(api.LabelHello, api.HelloContent(g.Nonce, client))
+	key, err := e.dev.key()
+	if err != nil {
+		return err
+	}
+	sig, err := key.SignWithLabel(api.LabelHello, api.HelloContent(g.Nonce, client))
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (e *engine) loadDevice(device, cursor []KV) error {
 	if e.dev, err = parseDevice(device[0].Value); err != nil {
 		return err
 	}
-	if e.root, err = identity.ParseRoot(e.dev.root); err != nil {
+	if e.root, err = identity.RestoreRoot(e.dev.root); err != nil {
 		return err
 	}
 	e.settled = !e.dev.client.IsZero()

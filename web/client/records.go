@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"sync"
 
 	"kith/mimi"
 	"kith/mimi/mls"
@@ -13,9 +14,10 @@ type device struct {
 	user        mimi.UserID
 	displayName string
 	client      mimi.ClientID
-	key         *mls.SignatureKey
-	certificate []byte // DER
-	root        []byte // DER; the provider's identity root, pinned on first use
+	key         func() (*mls.SignatureKey, error) // see lazyKey
+	private     []byte                            // what key is made from
+	certificate []byte                            // DER
+	root        []byte                            // DER; the provider's identity root, pinned on first use
 }
 
 func (d *device) bytes() []byte {
@@ -23,7 +25,7 @@ func (d *device) bytes() []byte {
 	e.str(d.user.String())
 	e.str(d.displayName)
 	e.str(d.client.String())
-	e.bytes(d.key.Private())
+	e.bytes(d.private)
 	e.bytes(d.certificate)
 	e.bytes(d.root)
 	return e.done()
@@ -45,8 +47,20 @@ func parseDevice(data []byte) (*device, error) {
 			return nil, err
 		}
 	}
-	d.key, err = mls.ParseSignatureKey(suite, key)
-	return d, err
+	if len(key) != signatureKeySize {
+		return nil, errRecord
+	}
+	d.private, d.key = key, lazyKey(key)
+	return d, nil
+}
+
+// signatureKeySize is that of suite: an Ed25519 seed, and any octets of this number are one.
+const signatureKeySize = 32
+
+// lazyKey makes the key when it is asked for first. Deriving the public key is the first curve operation of a life and
+// costs more than all else that an engine does before it is ready; the key is not needed until it greets the provider.
+func lazyKey(private []byte) func() (*mls.SignatureKey, error) {
+	return sync.OnceValues(func() (*mls.SignatureKey, error) { return mls.ParseSignatureKey(suite, private) })
 }
 
 // roomRecord is what the room list needs without touching MLS.
