@@ -120,6 +120,9 @@ func (b *bundle) engine(pkg string) error {
 	if err != nil {
 		return err
 	}
+	if data, err = joinSegments(data); err != nil {
+		return fmt.Errorf("kith.wasm: %w", err)
+	}
 	b.add("kith.wasm", data)
 	return nil
 }
