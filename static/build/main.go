@@ -88,13 +88,15 @@ func (b *bundle) icons() error {
 }
 
 // engineFlags keep the compiler from inlining, except in the loops of the cryptography. Measured on the whole module:
-// 1.27 MB instead of 1.43 MB as brotli. A later pattern wins over an earlier one.
+// 1.27 MB instead of 1.43 MB as brotli. A later pattern wins over an earlier one. math/bits is there because the field
+// arithmetic calls it in its innermost loop: without it a signature takes 0.95 ms to verify instead of 0.35.
 var engineFlags = []string{
 	"-gcflags=all=-l",
 	"-gcflags=crypto/internal/fips140/edwards25519/...=",
 	"-gcflags=crypto/internal/fips140/aes/...=",
 	"-gcflags=crypto/internal/fips140/sha256=",
 	"-gcflags=crypto/internal/fips140/sha512=",
+	"-gcflags=math/bits=",
 }
 
 // engineTags leave out what the chat client never uses: all cipher suites but 0x0001.

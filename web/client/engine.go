@@ -243,7 +243,7 @@ func (e *engine) nowMS() uint64 { return uint64(e.now().UnixMilli()) }
 func (e *engine) drop(reason string) { e.dropped[reason]++ }
 
 func (e *engine) mlsConfig() mls.Config {
-	return mls.Config{Now: e.now, Rand: e.cfg.Rand, Application: e.application()}
+	return mls.Config{Now: e.now, Rand: e.cfg.Rand, Application: e.application(), VerifyEd25519: e.cfg.VerifyEd25519}
 }
 
 func parseSeq(key string) (uint64, bool) {

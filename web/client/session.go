@@ -23,7 +23,12 @@ type Config struct {
 	Post       func(View)       // news for the pages, in order; must not block; nil: nobody looks
 	Now        func() time.Time // nil: time.Now
 	Rand       io.Reader        // nil: crypto/rand
+	// VerifyEd25519 verifies many signatures at once; see mls.Config. nil: mls does it.
+	VerifyEd25519 func(checks []SignatureCheck) error
 }
+
+// SignatureCheck is a signature that VerifyEd25519 is to verify.
+type SignatureCheck = mls.SignatureCheck
 
 // suite is the cipher suite of our rooms.
 const suite = mls.X25519AES128GCMSHA256Ed25519

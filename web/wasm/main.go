@@ -22,7 +22,8 @@ func main() {
 	h := host{js.Global().Get("kithHost")}
 	s := client.New(client.Config{
 		Store: store{h}, Transport: transport{h}, DeviceName: arguments{h.Value}.str("deviceName"),
-		Post: func(v client.View) { h.Call("post", toJS(pageMessage{"view", v.Kind, v.Value})) },
+		Post:          func(v client.View) { h.Call("post", toJS(pageMessage{"view", v.Kind, v.Value})) },
+		VerifyEd25519: verifyEd25519,
 	})
 	engine := js.Global().Get("Object").New()
 	// start() → Promise<undefined>: the session lives as long as the worker
