@@ -7,22 +7,41 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
+	"syscall/js"
 	"testing"
-	"time"
 
 	"kith/mimi/mls"
 )
 
-// TestEngineFigures prints what MLS costs in a browser; web/browsertest runs it there when figures are asked for.
+// TestEngineFigures is no test: in the worker of web/browsertest's figures it puts MLS at the worker's disposal as
+//
+//	kithFigures.setup(members int, populated bool) → Promise
+//	kithFigures.run(operation string, count int) → Promise
+//
+// and says so by kithReady(). It ends with its worker.
 func TestEngineFigures(t *testing.T) {
 	if os.Getenv("KITH_FIGURES") == "" {
-		t.Skip("figures are measured on request: KITH_FIGURES=1")
+		t.Skip("figures are measured on request, by web/browsertest: KITH_FIGURES=1")
 	}
-	for _, tree := range []string{"populated", "fresh"} {
-		f := newField(t, 100, tree == "populated")
-		f.figures(tree + " tree")
-	}
+	var f *field
+	figures := js.Global().Get("Object").New()
+	figures.Set("setup", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		return promise(func() (any, error) {
+			f = newField(args[0].Int(), args[1].Bool())
+			return nil, nil
+		})
+	}))
+	figures.Set("run", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		return promise(func() (any, error) {
+			for range args[1].Int() {
+				f.operation(args[0].String())
+			}
+			return nil, nil
+		})
+	}))
+	js.Global().Set("kithFigures", figures)
+	js.Global().Call("kithReady")
+	select {}
 }
 
 const suite = mls.X25519AES128GCMSHA256Ed25519
@@ -44,10 +63,14 @@ var (
 )
 
 func must[T any](v T, err error) T {
+	check(err)
+	return v
+}
+
+func check(err error) {
 	if err != nil {
 		panic(err)
 	}
-	return v
 }
 
 func newClient(name string) *mls.Client {
@@ -64,99 +87,90 @@ func newKeyPackage(c *mls.Client) *mls.KeyPackageSecrets {
 	return must(mls.NewKeyPackage(alone, c, mls.Lifetime{NotAfter: math.MaxUint64}, nil))
 }
 
-// field is a group of which two members are there, the first and the last.
+// field is a group of which two members are there.
 type field struct {
-	t    *testing.T
-	x, y *mls.Group
+	x, y              *mls.Group
+	commits, messages [][]byte // on their way from x to y
+
+	joiner        *mls.Client
+	key           *mls.KeyPackageSecrets
+	welcome, tree []byte
 }
 
 // newField makes a group of n. In a populated tree all have sent a path, in a fresh one they have just been added.
-func newField(t *testing.T, n int, populated bool) *field {
-	f := &field{t: t, x: must(mls.NewGroup(helped, newClient("founder"), []byte("figures"), nil))}
-	if !populated {
-		var adds []mls.Proposal
-		for i := range n - 2 {
-			adds = append(adds, mls.AddProposal(newKeyPackage(newClient(fmt.Sprint("member ", i))).KeyPackage))
-		}
-		last := newClient("last")
-		key := newKeyPackage(last)
-		bundle := must(f.x.Commit(mls.CommitOptions{Proposals: append(adds, mls.AddProposal(key.KeyPackage))}))
-		if err := f.x.MergePending(); err != nil {
-			t.Fatal(err)
-		}
-		f.y = must(mls.JoinWelcome(helped, last, bundle.Welcome, must(f.x.RatchetTree()), key))
-		return f
+func newField(n int, populated bool) *field {
+	f := &field{x: must(mls.NewGroup(helped, newClient("founder"), []byte("figures"), nil))}
+	if populated {
+		f.joinAll(n)
+	} else {
+		f.addAll(n)
 	}
-	for i := 1; i < n; i++ {
-		g, bundle, err := mls.JoinExternal(helped, newClient(fmt.Sprint("member ", i)), must(f.x.GroupInfo()), must(f.x.RatchetTree()), nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := g.MergePending(); err != nil {
-			t.Fatal(err)
-		}
-		f.receive(f.x, must(bundle.Commit.Bytes()))
-		f.y = g
-		if i < n-1 {
-			f.x = g // the group goes on with the newest member
-		}
-	}
+	f.invite()
 	return f
 }
 
-func (f *field) receive(g *mls.Group, commit []byte) {
-	r := must(g.Process(must(mls.UnmarshalMessage(commit))))
-	if err := g.Merge(r.Commit); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-func (f *field) figures(title string) {
-	var commit, process, encrypt, decrypt, join, joinAlone []time.Duration
-	text := bytes.Repeat([]byte("x"), 1024)
-	for range 15 {
-		var data []byte
-		commit = append(commit, timed(1, func(int) {
-			bundle := must(f.x.Commit(mls.CommitOptions{ForcePath: true}))
-			data = must(bundle.Commit.Bytes())
-			if err := f.x.MergePending(); err != nil {
-				f.t.Fatal(err)
-			}
-		}))
-		process = append(process, timed(1, func(int) { f.receive(f.y, data) }))
-		list := make([][]byte, 20)
-		encrypt = append(encrypt, timed(len(list), func(i int) { list[i] = must(must(f.x.Encrypt(nil, text)).Bytes()) }))
-		decrypt = append(decrypt, timed(len(list), func(i int) { must(f.y.Process(must(mls.UnmarshalMessage(list[i])))) }))
-	}
-	c := newClient("joiner")
-	key := newKeyPackage(c)
-	bundle := must(f.x.Commit(mls.CommitOptions{Proposals: []mls.Proposal{mls.AddProposal(key.KeyPackage)}}))
-	welcome, tree := must(bundle.Welcome.Bytes()), must(bundle.Staged.RatchetTree())
-	for range 9 {
-		for _, way := range []struct {
-			cfg  mls.Config
-			took *[]time.Duration
-		}{{helped, &join}, {alone, &joinAlone}} {
-			*way.took = append(*way.took, timed(1, func(int) { must(mls.JoinWelcome(way.cfg, c, must(mls.UnmarshalWelcome(welcome)), tree, key)) }))
+func (f *field) joinAll(n int) {
+	for i := 1; i < n; i++ {
+		g, bundle, err := mls.JoinExternal(helped, newClient(fmt.Sprint("member ", i)), must(f.x.GroupInfo()), must(f.x.RatchetTree()), nil, nil)
+		check(err)
+		check(g.MergePending())
+		receive(f.x, must(bundle.Commit.Bytes()))
+		if f.y = g; i < n-1 {
+			f.x = g // the newest member takes over
 		}
 	}
-	for _, row := range []struct {
-		name string
-		list []time.Duration
-	}{
-		{"join by Welcome", join}, {"join by Welcome, without the browser's Ed25519", joinAlone}, {"process a commit", process},
-		{"self-update", commit}, {"encrypt 1 KiB", encrypt}, {"decrypt 1 KiB", decrypt},
-	} {
-		slices.Sort(row.list)
-		f.t.Logf("kith, %s: %-46s %8.3f ms", title, row.name, float64(row.list[len(row.list)/2])/1e6)
+}
+
+func (f *field) addAll(n int) {
+	var adds []mls.Proposal
+	for i := range n - 2 {
+		adds = append(adds, mls.AddProposal(newKeyPackage(newClient(fmt.Sprint("member ", i))).KeyPackage))
+	}
+	last := newClient("last")
+	key := newKeyPackage(last)
+	bundle := must(f.x.Commit(mls.CommitOptions{Proposals: append(adds, mls.AddProposal(key.KeyPackage))}))
+	check(f.x.MergePending())
+	f.y = must(mls.JoinWelcome(helped, last, bundle.Welcome, must(f.x.RatchetTree()), key))
+}
+
+// invite makes a Welcome for a newcomer of a commit that is then forgotten.
+func (f *field) invite() {
+	f.joiner = newClient("joiner")
+	f.key = newKeyPackage(f.joiner)
+	bundle := must(f.x.Commit(mls.CommitOptions{Proposals: []mls.Proposal{mls.AddProposal(f.key.KeyPackage)}}))
+	f.welcome, f.tree = must(bundle.Welcome.Bytes()), must(bundle.Staged.RatchetTree())
+	f.x.DiscardPending()
+}
+
+func receive(g *mls.Group, commit []byte) {
+	check(g.Merge(must(g.Process(must(mls.UnmarshalMessage(commit)))).Commit))
+}
+
+var text = bytes.Repeat([]byte("x"), 1024)
+
+func (f *field) operation(name string) {
+	switch name {
+	case "commit":
+		bundle := must(f.x.Commit(mls.CommitOptions{ForcePath: true}))
+		check(f.x.MergePending())
+		f.commits = append(f.commits, must(bundle.Commit.Bytes()))
+	case "process":
+		receive(f.y, f.commits[0])
+		f.commits = f.commits[1:]
+	case "encrypt":
+		f.messages = append(f.messages, must(must(f.x.Encrypt(nil, text)).Bytes()))
+	case "decrypt":
+		must(f.y.Process(must(mls.UnmarshalMessage(f.messages[0]))))
+		f.messages = f.messages[1:]
+	case "join":
+		f.join(helped)
+	case "join alone":
+		f.join(alone)
+	default:
+		panic(name)
 	}
 }
 
-// timed is how long one of n runs takes.
-func timed(n int, run func(i int)) time.Duration {
-	start := time.Now()
-	for i := range n {
-		run(i)
-	}
-	return time.Since(start) / time.Duration(n)
+func (f *field) join(cfg mls.Config) {
+	must(mls.JoinWelcome(cfg, f.joiner, must(mls.UnmarshalWelcome(f.welcome)), f.tree, f.key))
 }
