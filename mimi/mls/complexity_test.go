@@ -267,11 +267,14 @@ func TestComplexityProposals(t *testing.T) {
 	})
 }
 
+// aboveDefaults is the first code point that typesUpTo lists: what RFC 9420 itself defines is not for capabilities.
+const aboveDefaults = 16
+
 // typesUpTo lists n different code points.
 func typesUpTo[T ~uint16](n int) []T {
 	list := make([]T, n)
 	for i := range list {
-		list[i] = T(i)
+		list[i] = T(aboveDefaults + i)
 	}
 	return list
 }
@@ -287,7 +290,7 @@ func TestComplexityCapabilities(t *testing.T) {
 			c := *c
 			c.Capabilities.Extensions = typesUpTo[ExtensionType](n)
 			for i := range n {
-				c.LeafExtensions = append(c.LeafExtensions, Extension{Type: ExtensionType(i)})
+				c.LeafExtensions = append(c.LeafExtensions, Extension{Type: ExtensionType(aboveDefaults + i)})
 			}
 			k := must[*KeyPackageSecrets](t)(NewKeyPackage(Config{Rand: r}, &c, Lifetime{0, 1 << 40}, nil)).KeyPackage
 			return n, func() {
@@ -311,7 +314,7 @@ func TestComplexityCapabilities(t *testing.T) {
 			tree := plainTree(t, n, false)
 			var all []LeafIndex
 			for i, l := range tree.members {
-				l.Credential.Type, l.Capabilities.Credentials = CredentialType(i), typesUpTo[CredentialType](n)
+				l.Credential.Type, l.Capabilities.Credentials = CredentialType(aboveDefaults+i), typesUpTo[CredentialType](n)
 				all = append(all, i)
 			}
 			// each of the n members lists n types
