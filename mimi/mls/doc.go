@@ -57,11 +57,18 @@
 // [ErrLinkedWelcome], [ErrExported]. All others say in words which rule was broken; whatever they refuse has changed
 // nothing. No error holds key material.
 //
+// # Cipher suites
+//
+// Those of RFC 9420 but 0x0004 and 0x0006, as the standard library has no X448. The post-quantum suite 0x004D has no
+// registered number; it is what OpenMLS has under that one. It takes [Config.ProvisionalSuites]: without that a group or
+// KeyPackage of it is refused like one of an unknown suite. With the build tag mls_suite1 only suite 0x0001 is compiled
+// in; the chat client's engine is built like that, to stay small.
+//
 // # Limits
 //
 // What a decoder returns shares the memory of its input. Decoders accept one encoding per value, are linear in their
-// input and never allocate more than in proportion to it. Bounds: cipher suite 0x0001; 2^16 leaves; 1,024 pending
-// proposals and 4,096 in a commit; at most 1,000 generations of a ratchet are skipped and 20 skipped keys kept; proposals
-// of unknown type are refused, as their length is unknown. Lifetimes are at most [DefaultMaxLifetime] unless
-// [Config.MaxLifetime] says otherwise.
+// input and never allocate more than in proportion to it. Bounds: 2^16 leaves; 1,024 pending proposals and 4,096
+// in a commit; at most 1,000 generations of a ratchet are skipped and 20 skipped keys kept; proposals of unknown type
+// are refused, as their length is unknown. Lifetimes are at most [DefaultMaxLifetime] unless [Config.MaxLifetime] says
+// otherwise.
 package mls

@@ -33,7 +33,7 @@ func TestVectorsSecretTree(t *testing.T) {
 	vectors.Load(t, "mls/secret-tree.json", &entries)
 	var count vectors.Suites
 	for i := range entries {
-		if v := &entries[i]; count.Add(uint16(v.CipherSuite), v.CipherSuite.Supported()) {
+		if v := &entries[i]; counted(&count, v.CipherSuite) {
 			v.check(t)
 		}
 	}

@@ -78,6 +78,9 @@ func TestSuiteSizes(t *testing.T) {
 // The life of a group in every suite: everything that one suite's group does, all of them do.
 func TestSuiteGroupLife(t *testing.T) {
 	eachSuite(t, func(t *testing.T, s *suite, _ elliptic.Curve) {
+		if testing.Short() && s.id == P521AES256GCMSHA512P521 {
+			t.Skip("left out by -short: half a minute where P-521 has no assembly")
+		}
 		w := newWorldOf(t, uint64(s.id), s.id, nil)
 		w.cfg.PSK = func(*PreSharedKeyID) []byte { return []byte("shared") }
 		w.members["m0"].cfg.PSK = w.cfg.PSK
@@ -355,7 +358,7 @@ func TestSuiteSignaturesRefused(t *testing.T) {
 		if curve != nil {
 			forms = otherForms(t, curve, signature)
 		}
-		for i := 0; i < len(signature); i += 5 {
+		for i := 0; i < len(signature); i += 11 {
 			changed := bytes.Clone(signature)
 			changed[i] ^= 1
 			forms[fmt.Sprint("changed octet ", i)] = changed

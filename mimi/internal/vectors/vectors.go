@@ -53,27 +53,33 @@ func Load(t testing.TB, name string, v any) {
 	}
 }
 
-// Suites counts the entries of a vector file by their cipher suite and by whether that is implemented, and reports all
-// of it at the end, so that what was left out is seen.
-type Suites struct{ run, skipped map[uint16]int }
+// Suites counts the entries of a vector file by their cipher suite and by whether they are run, and reports all of it
+// at the end, so that what was left out is seen.
+type Suites struct{ run, unsupported, omitted map[uint16]int }
 
-// Add counts one entry and returns supported.
-func (s *Suites) Add(suite uint16, supported bool) bool {
+// Add counts one entry and returns whether it is to be run: if its suite is supported and, where entries of that suite
+// are slow, the tests are not to be short or it is the first one.
+func (s *Suites) Add(suite uint16, supported, slow bool) bool {
 	if s.run == nil {
-		s.run, s.skipped = map[uint16]int{}, map[uint16]int{}
+		s.run, s.unsupported, s.omitted = map[uint16]int{}, map[uint16]int{}, map[uint16]int{}
 	}
-	if supported {
-		s.run[suite]++
-	} else {
-		s.skipped[suite]++
+	switch {
+	case !supported:
+		s.unsupported[suite]++
+		return false
+	case slow && testing.Short() && s.run[suite] > 0:
+		s.omitted[suite]++
+		return false
 	}
-	return supported
+	s.run[suite]++
+	return true
 }
 
 // Report prints the counts and fails if nothing was run.
 func (s *Suites) Report(t testing.TB) {
 	t.Helper()
-	t.Logf("vectors: entries run: %s; left out, as the suite is not implemented: %s", list(s.run), list(s.skipped))
+	t.Logf("vectors: entries run: %s; suite not implemented: %s; left out by -short: %s",
+		list(s.run), list(s.unsupported), list(s.omitted))
 	if len(s.run) == 0 {
 		t.Error("vectors: no entry was run")
 	}
