@@ -80,6 +80,7 @@ type suite struct {
 type signatureScheme struct {
 	keySize int  // octets of a private key
 	topMask byte // the bits that a private key may have in its first octet
+	ed25519 bool // the application may be asked to verify: Config.VerifyEd25519
 	parse   func(private []byte) (sign signFunc, public []byte, err error)
 	verify  func(public, message, signature []byte) bool
 	check   func(public []byte) bool
@@ -107,6 +108,7 @@ var suite1 = &suite{
 var schemeEd25519 = signatureScheme{
 	keySize: ed25519.SeedSize,
 	topMask: 0xff,
+	ed25519: true,
 	parse:   parseEd25519,
 	verify:  verifyEd25519,
 	check:   func(public []byte) bool { return len(public) == ed25519.PublicKeySize },

@@ -100,6 +100,43 @@ func TestSuiteGroupLife(t *testing.T) {
 	})
 }
 
+// A group of suite 0x0001 is followed by one of any other, a provisional one only if that is permitted.
+func TestSuiteReinitialize(t *testing.T) {
+	eachSuite(t, func(t *testing.T, s *suite, _ elliptic.Curve) {
+		w := newWorld(t, uint64(s.id), nil)
+		w.cfg.Application, w.hub.cfg.Application = deviceApp{}, deviceApp{}
+		w.members["m0"].cfg = w.cfg
+		w.add("m0", "a")
+		reInit := &ReInit{GroupID: []byte("new"), Version: VersionMLS10, CipherSuite: s.id}
+		w.commit("a", CommitOptions{Proposals: []Proposal{{Type: ProposalReInit, ReInit: reInit}}})
+		w.suite, w.cfg.ProvisionalSuites = s.id, true
+		clients, keys, list := w.successors("a")
+		m0, a, founder := w.members["m0"], w.members["a"], w.client("m0/2")
+		if s.provisional {
+			if _, _, err := m0.Reinitialize(founder, list); !errors.Is(err, errProvisionalSuite) {
+				t.Errorf("without permission: %v", err)
+			}
+			m0.cfg.ProvisionalSuites = true
+		}
+		next, welcome, err := m0.Reinitialize(founder, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree := must[RatchetTree](t)(next.RatchetTree())
+		if s.provisional {
+			if _, err := a.JoinReinitialized(clients["a"], welcome, tree, keys["a"]); !errors.Is(err, errProvisionalSuite) {
+				t.Errorf("joined without permission: %v", err)
+			}
+			a.cfg.ProvisionalSuites = true
+		}
+		joined := must[*Group](t)(a.JoinReinitialized(clients["a"], welcome, tree, keys["a"]))
+		equal(t, "authenticator", joined.EpochAuthenticator(), next.EpochAuthenticator())
+		if joined.Context().CipherSuite != s.id {
+			t.Errorf("suite 0x%04x", joined.Context().CipherSuite)
+		}
+	})
+}
+
 // joinExternal has a new member join by an external commit, and be stored before that is accepted.
 func (w *world) joinExternal(name string) {
 	w.t.Helper()

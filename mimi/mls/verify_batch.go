@@ -83,7 +83,7 @@ func (b *signatureBatch) leafCheck(l *LeafNode, groupID []byte, i LeafIndex) (Si
 // check is what verifyWithLabel would verify, unless it is not for the application to judge.
 func (b *signatureBatch) check(key SignaturePublicKey, label string, content, signature []byte) (SignatureCheck, bool) {
 	message, err := labelled(labelPrefix+label, content)
-	return SignatureCheck{key, message, signature}, err == nil && b.suite.ed25519() && plainEd25519(key, signature)
+	return SignatureCheck{key, message, signature}, err == nil && b.suite.signature.ed25519 && plainEd25519(key, signature)
 }
 
 // confirm asks the application about all of them at once.
@@ -97,9 +97,6 @@ func (b *signatureBatch) confirm(cfg *Config) confirmed {
 	}
 	return c
 }
-
-// ed25519 reports whether the suite signs with Ed25519.
-func (s *suite) ed25519() bool { return s.id == X25519AES128GCMSHA256Ed25519 }
 
 // plainEd25519 reports whether key and signature are of the form about which all implementations agree.
 func plainEd25519(key, signature []byte) bool {
