@@ -59,6 +59,10 @@ func (p *PublicGroup) Process(m *Message) (*Received, error) {
 	if m.Public == nil {
 		return nil, errors.New("mls: not a public message")
 	}
+	// RFC 9420, Section 12.4.2: after a ReInit nothing is sent any more
+	if p.state.reInit != nil {
+		return nil, ErrInactive
+	}
 	c := &m.Public.content
 	key, err := p.open(c)
 	if err != nil {

@@ -118,6 +118,50 @@ func TestRetireDeletesTheOldGroup(t *testing.T) {
 	}
 }
 
+// The new group may be of another suite, which is what ReInit is for: other keys, hashes, signatures and nonces.
+func TestReinitializeToAnotherSuite(t *testing.T) {
+	for i, cs := range []CipherSuite{2, 3, 5, 7} {
+		if !cs.Supported() {
+			t.Fatalf("suite %d is not in this build", cs)
+		}
+		w := newWorld(t, 50+uint64(i), nil)
+		w.cfg.Application = deviceApp{}
+		w.members["m0"].cfg, w.hub.cfg = w.cfg, w.cfg
+		w.add("m0", "a")
+		w.commit("a", CommitOptions{Proposals: []Proposal{{Type: ProposalReInit, ReInit: &ReInit{GroupID: []byte("new"), Version: 1, CipherSuite: cs}}}})
+		client := func(name string) *Client {
+			c := w.client(name + "/2")
+			c.SignatureKey = must[*SignatureKey](t)(GenerateSignatureKey(cs, w.r))
+			c.Capabilities.CipherSuites = []CipherSuite{1, cs}
+			return c
+		}
+		c := client("m0")
+		key := must[*KeyPackageSecrets](t)(NewKeyPackage(w.cfg, c, Lifetime{0, 1 << 40}, nil))
+		_, _, wrong := w.successors("m0")
+		if _, _, err := w.members["a"].Reinitialize(w.client("a/2"), wrong); err == nil || !strings.Contains(err.Error(), "suite of the ReInit") {
+			t.Errorf("suite %d: our client is of the old suite: %v", cs, err)
+		}
+		if _, _, err := w.members["a"].Reinitialize(client("a"), wrong); err == nil || !strings.Contains(err.Error(), "another cipher suite") {
+			t.Errorf("suite %d: a KeyPackage is of the old suite: %v", cs, err)
+		}
+		if _, _, err := newWorld(t, 60, nil).members["m0"].Branch(client("m0"), []byte("sub"), nil, nil); err == nil {
+			t.Errorf("suite %d: branched into another suite", cs)
+		}
+		next, welcome, err := w.members["a"].Reinitialize(client("a"), []*KeyPackage{key.KeyPackage})
+		if err != nil {
+			t.Fatalf("suite %d: %v", cs, err)
+		}
+		tree := must[RatchetTree](t)(next.RatchetTree())
+		joined := must[*Group](t)(w.members["m0"].JoinReinitialized(c, welcome, tree, key))
+		equal(t, "authenticator", joined.EpochAuthenticator(), next.EpochAuthenticator())
+		equal(t, "safe export", must[[]byte](t)(saveRestore(t, w.cfg, joined).SafeExportSecret(1)), must[[]byte](t)(next.SafeExportSecret(1)))
+		hub := must[*PublicGroup](t)(NewPublicGroup(w.cfg, must[*GroupInfo](t)(next.GroupInfo()), tree))
+		if err := w.hub.CheckReinitialized(hub); err != nil || hub.Context().CipherSuite != cs {
+			t.Errorf("suite %d: %v", cs, err)
+		}
+	}
+}
+
 // What was sent before the ReInit can still be read after it, nothing can be sent.
 func TestLateMessagesAfterReInit(t *testing.T) {
 	w := newWorld(t, 3, nil)
@@ -138,6 +182,16 @@ func TestLateMessagesAfterReInit(t *testing.T) {
 	m := must[*PrivateMessage](t)(g.state.framing.protectPrivate(g.secrets, w.r, ac))
 	if _, err := w.members["a"].Process(&Message{WireFormat: WireFormatPrivateMessage, Private: m}); err != ErrInactive {
 		t.Errorf("message of an epoch that is shut down: %v", err)
+	}
+	content = g.content(ContentTypeProposal, nil)
+	p := RemoveProposal(1)
+	content.proposal = &p
+	ac = must[*authenticatedContent](t)(g.state.framing.signContent(g.client.SignatureKey, WireFormatPublicMessage, content))
+	public := must[*PublicMessage](t)(g.state.framing.protectPublic(g.secrets.membership, ac))
+	for name, process := range map[string]func(*Message) (*Received, error){"hub": w.hub.Process, "member": w.members["a"].Process} {
+		if _, err := process(&Message{WireFormat: WireFormatPublicMessage, Public: public}); err != ErrInactive {
+			t.Errorf("%s: proposal in a group that is shut down: %v", name, err)
+		}
 	}
 }
 
