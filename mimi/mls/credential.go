@@ -12,10 +12,12 @@ import (
 // CredentialType is a code point of the "MLS Credential Types" registry.
 type CredentialType uint16
 
-// The credential types of RFC 9420.
+// The credential types of RFC 9420 and of draft-ietf-mls-extensions, Section 6.5.
 const (
-	CredentialBasic CredentialType = 1
-	CredentialX509  CredentialType = 2
+	CredentialBasic     CredentialType = 1
+	CredentialX509      CredentialType = 2
+	CredentialMulti     CredentialType = 3 // see MultiCredential
+	CredentialWeakMulti CredentialType = 4
 )
 
 // Credential names the holder of a signature key (RFC 9420, Section 5.3). Whether to believe it is the application's

@@ -10,6 +10,8 @@
 // [Application] is what they ask: whether a credential is good (RFC 9420, Section 5.3.1), and what an update makes of a
 // component's data. What an application need not know is an optional interface: [EphemeralApplication],
 // [ComponentRemover], [ClientIdentifier]. [Config] carries the application, the time, the randomness and the PSKs.
+// What a group asks for beyond MLS, the application checks on what is to come: [StagedCommit.CheckComponents],
+// [CheckMultiCredentials].
 //
 // # An epoch and the next
 //

@@ -116,3 +116,19 @@ func TestEveryDecoderIsFuzzed(t *testing.T) {
 		t.Errorf("only %d decoders found", len(found))
 	}
 }
+
+func FuzzMultiCredential(f *testing.F) {
+	r := newRandom(45)
+	for _, names := range [][]string{{"a"}, {"a", "b"}} {
+		f.Add(multiClient(f, r, false, map[string]CipherSuite{"a": 1, "b": 1}, names...).Credential.Opaque)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := UnmarshalMultiCredential(Credential{Type: CredentialMulti, Opaque: data})
+		if err != nil {
+			return
+		}
+		if c, err := m.Credential(false); err != nil || !bytes.Equal(c.Opaque, data) {
+			t.Fatalf("%x re-encodes to %x, %v", data, c.Opaque, err)
+		}
+	})
+}
