@@ -125,3 +125,20 @@ func (e Extensions) requiredCapabilities() (RequiredCapabilities, error) {
 	}
 	return r, unmarshalAll(data, &r)
 }
+
+// ChooseSuite is the first of the preferred suites that every client of a new group supports, its creator among them.
+// The creator takes no other: whoever hands out KeyPackages could talk a group into a weaker suite by choosing them.
+//
+// RFC 9420, Section 11
+func ChooseSuite(preferred []CipherSuite, clients ...Capabilities) (CipherSuite, bool) {
+	for _, cs := range preferred {
+		all := cs.Supported()
+		for i := range clients {
+			all = all && containsVersion(clients[i].Versions) && containsSuite(clients[i].CipherSuites, cs)
+		}
+		if all {
+			return cs, true
+		}
+	}
+	return 0, false
+}

@@ -227,3 +227,25 @@ func TestOwnCapabilitiesAreChecked(t *testing.T) {
 		t.Error("key package with an extension that its client does not support")
 	}
 }
+
+// RFC 9420, Section 11: the best suite that all support.
+func TestChooseSuite(t *testing.T) {
+	client := func(suites ...CipherSuite) Capabilities {
+		return Capabilities{Versions: []uint16{VersionMLS10}, CipherSuites: suites}
+	}
+	for _, test := range []struct {
+		clients []Capabilities
+		want    CipherSuite
+	}{
+		{nil, 5},
+		{[]Capabilities{client(1, 2, 5), client(5, 1)}, 5},
+		{[]Capabilities{client(1, 2, 5), client(1, 0x0A0A)}, 1},
+		{[]Capabilities{client(2), client(1)}, 0},
+		{[]Capabilities{client(0x7777), client(0x7777)}, 0}, // which we do not have
+		{[]Capabilities{client(1), {CipherSuites: []CipherSuite{1}}}, 0},
+	} {
+		if got, ok := ChooseSuite([]CipherSuite{0x7777, 5, 2, 1}, test.clients...); got != test.want || ok != (test.want != 0) {
+			t.Errorf("%v: suite %d, %t", test.clients, got, ok)
+		}
+	}
+}
