@@ -19,6 +19,10 @@ type ours struct {
 	group  *mls.Group
 }
 
+// yearAndDay is the longest lifetime that these tests accept: mls-rs makes KeyPackages for a year unless told
+// otherwise, longer than the library accepts unless told otherwise.
+const yearAndDay = 366 * 24 * time.Hour
+
 // anyCredential is an Application that believes every credential: these tests are about MLS, not about identity.
 type anyCredential struct{}
 
@@ -110,7 +114,13 @@ func (o *ours) newClient(r request) error {
 			Credentials:  []mls.CredentialType{mls.CredentialBasic},
 		},
 	}}
-	o.cfg = mls.Config{Now: time.Now, Application: anyCredential{}, PSK: o.findPSK, ProvisionalSuites: true}
+	o.cfg = mls.Config{
+		Now:               time.Now,
+		Application:       anyCredential{},
+		PSK:               o.findPSK,
+		ProvisionalSuites: true,
+		MaxLifetime:       yearAndDay,
+	}
 	return nil
 }
 
