@@ -206,7 +206,8 @@ func selectProposals(pending, values []StagedProposal, own LeafIndex) (list, dro
 			switch {
 			case !ok:
 				forLeaf[leaf] = i
-			case rank > targetRank(all[best]) || rank == 1:
+			// nobody evades a Remove by sending an Update after it
+			case rank > targetRank(all[best]) || rank == 1 && targetRank(all[best]) == 1:
 				drop[best] = true
 				forLeaf[leaf] = i
 			default:

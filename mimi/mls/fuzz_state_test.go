@@ -58,7 +58,7 @@ func FuzzRestoreGroup(f *testing.F) {
 		if again := must[[]byte](t)(g.RatchetState()); !bytes.Equal(again, ratchets) {
 			t.Fatalf("ratchets %x re-encode to %x", ratchets, again)
 		}
-		if len(g.past) == 0 && !bytes.Equal(first, state) {
+		if len(g.past) == 0 && state[0] == stateVersion && !bytes.Equal(first, state) {
 			t.Fatalf("%x re-encodes to %x", state, first)
 		}
 		second := must[*Group](t)(RestoreGroup(w.cfg, client, first, ratchets))
