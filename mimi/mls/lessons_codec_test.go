@@ -343,6 +343,8 @@ func TestLesson25OneEncoding(t *testing.T) {
 		"tail after safe AAD":       {"SafeAAD", []byte{0x00, 0x01}},
 		"empty safe AAD":            {"SafeAAD", []byte{}},
 		"empty media type list":     {"MediaTypeList", []byte{0x00}},
+		"tree without a leaf":       {"RatchetTree", []byte{0x01, 0}},
+		"tree that ends with blank": {"RatchetTree", append([]byte{0x40, byte(1 + len(plainLeafBytes(t)))}, append(plainLeafBytes(t), 0)...)},
 		"presence octet 2":          {"Commit", []byte{0x00, 0x02}},
 		"app data operation 0":      {"Proposal", []byte{0, 8, 0, 1, 0}},
 		"app data operation 3":      {"Proposal", []byte{0, 8, 0, 1, 3, 0}},
@@ -353,7 +355,7 @@ func TestLesson25OneEncoding(t *testing.T) {
 		"sender type 0":             {"Message", []byte{0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0}},
 		"content type 4 in private": {"Message", []byte{0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0}},
 	} {
-		if _, err := decode(c.decoder, c.data); err == nil {
+		if err := unmarshalAll(c.data, decoders[c.decoder]()); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -369,3 +369,8 @@ func TestLesson23KeyPackageOfAnotherSuite(t *testing.T) {
 		}
 	}
 }
+
+// plainLeafBytes is an optional<Node> with a leaf.
+func plainLeafBytes(t testing.TB) []byte {
+	return append([]byte{1, nodeTypeLeaf}, must[[]byte](t)(marshal(plainLeaf(1)))...)
+}
