@@ -300,8 +300,10 @@ func TestComplexityCapabilities(t *testing.T) {
 			}
 		}},
 		"required and the group's": {1 << 13, func(t testing.TB, n int) (int, func()) {
-			l := &LeafNode{Capabilities: Capabilities{Extensions: typesUpTo[ExtensionType](n), Proposals: typesUpTo[ProposalType](n), Credentials: typesUpTo[CredentialType](n)}}
-			rules := &groupRules{extensions: typesUpTo[ExtensionType](n), required: RequiredCapabilities{
+			formats := typesUpTo[WireFormat](n)
+			data := must[[]byte](t)(WireFormats(formats).Bytes())
+			l := &LeafNode{Extensions: Extensions{{ExtensionSupportedWireFormats, data}}, Capabilities: Capabilities{Extensions: typesUpTo[ExtensionType](n), Proposals: typesUpTo[ProposalType](n), Credentials: typesUpTo[CredentialType](n)}}
+			rules := &groupRules{wireFormats: formats, extensions: typesUpTo[ExtensionType](n), required: RequiredCapabilities{
 				typesUpTo[ExtensionType](n), typesUpTo[ProposalType](n), typesUpTo[CredentialType](n),
 			}}
 			return n, func() {

@@ -374,3 +374,22 @@ func TestLesson23KeyPackageOfAnotherSuite(t *testing.T) {
 func plainLeafBytes(t testing.TB) []byte {
 	return append([]byte{1, nodeTypeLeaf}, must[[]byte](t)(marshal(plainLeaf(1)))...)
 }
+
+// Two more ways to write one value: an unmerged leaf twice, and bits of an X25519 key that do not count.
+func TestLesson25OneEncodingOfKeysAndUnmergedLeaves(t *testing.T) {
+	for name, leaves := range map[string][]byte{"twice": {0, 0, 0, 1, 0, 0, 0, 1}, "descending": {0, 0, 0, 2, 0, 0, 0, 1}} {
+		data := append([]byte{1, 7, 0, byte(len(leaves))}, leaves...)
+		if unmarshalAll(data, new(parentNode)) == nil {
+			t.Errorf("unmerged leaves %s: accepted", name)
+		}
+	}
+	good := must[[]byte](t)(newTestKeyPackage(t, newRandom(65)).Bytes())
+	must[*KeyPackageSecrets](t)(UnmarshalKeyPackageSecrets(good))
+	for _, at := range []int{len(good) - 32, len(good) - 33 - 32} {
+		bad := bytes.Clone(good)
+		bad[at] ^= 1
+		if _, err := UnmarshalKeyPackageSecrets(bad); err == nil {
+			t.Errorf("private key with octet %d changed: accepted", at)
+		}
+	}
+}

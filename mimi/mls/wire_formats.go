@@ -2,7 +2,6 @@ package mls
 
 import (
 	"errors"
-	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -53,10 +52,8 @@ func (r *groupRules) checkWireFormats(l *LeafNode) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range r.wireFormats {
-		if !f.isDefault() && !slices.Contains(supported, f) {
-			return errors.New("mls: leaf does not support a required wire format")
-		}
+	if !listed(supported, r.wireFormats, WireFormat.isDefault) {
+		return errors.New("mls: leaf does not support a required wire format")
 	}
 	return nil
 }
