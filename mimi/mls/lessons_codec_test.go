@@ -34,6 +34,7 @@ func TestLesson01HeaderAllocatesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		checkAllocation(t, len(valid), func() { _, _ = decode(name, valid) })
 		for i := range valid {
 			data := append(bytes.Clone(valid[:i]), 0xbf, 0xff, 0xff, 0xff)
 			data = append(data, valid[i:]...)

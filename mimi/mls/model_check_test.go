@@ -88,8 +88,10 @@ func (m *model) save(d *device) saved {
 	if len(s.state) > limit {
 		m.fatalf("%s stores %d octets of state, more than %d", d.name, len(s.state), limit)
 	}
-	ratchet := 2 * (48 + maxStored*40)
-	if limit := (maxPast + 1) * (128 + 64*leaves*(ratchet+72)); len(s.ratchets) > limit {
+	// two secrets, and of each skipped message its generation, key and nonce
+	suite := d.g.state.suite
+	ratchet := 2 * (5 + suite.hashSize + maxStored*(4+suite.keySize+suite.nonceSize))
+	if limit := (maxPast + 1) * (32 + leaves*(ratchet+2*suite.hashSize+16)); len(s.ratchets) > limit {
 		m.fatalf("%s stores %d octets of ratchets, more than %d", d.name, len(s.ratchets), limit)
 	}
 	return s

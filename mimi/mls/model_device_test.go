@@ -20,8 +20,9 @@ type device struct {
 	done    map[int]bool // proposals that it has
 	sent    *letter      // its commit that waits for the hub
 	reads   map[sendersRatchet]*readModel
-	counts  map[ratchetUse]uint32 // messages sent by itself
-	used    [][]byte              // secrets that must not be stored any more
+	counts  map[ratchetUse]uint32  // messages sent by itself
+	exports map[ComponentID]uint64 // the last epoch of which it had a component's secret
+	used    [][]byte               // secrets that must not be stored any more
 }
 
 // sendersRatchet names a ratchet of a sender in an epoch, ratchetUse one of our own.
@@ -70,12 +71,13 @@ func (r *readModel) outcome(generation uint32, note bool) error {
 func (m *model) newDevice() *device {
 	m.next++
 	name := fmt.Sprint("n", m.next)
-	return m.deviceOf(name, newTestClient(m.t, m.r, name))
+	return m.deviceOf(name, newTestClientOf(m.t, m.r, m.suite, name))
 }
 
 func (m *model) deviceOf(name string, c *Client) *device {
 	return &device{
 		name: name, client: c, done: map[int]bool{}, reads: map[sendersRatchet]*readModel{}, counts: map[ratchetUse]uint32{},
+		exports: map[ComponentID]uint64{},
 	}
 }
 

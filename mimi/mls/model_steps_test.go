@@ -30,6 +30,33 @@ func (m *model) encrypt(d *device) *letter {
 	return l
 }
 
+// stepExport has a device take the secret of its epoch for a component, which it gets once and which is everybody's.
+func (m *model) stepExport() {
+	d := m.pick((*device).ready)
+	if d == nil {
+		return
+	}
+	id := ComponentID(m.r.IntN(3) * 1000)
+	epoch := d.g.Epoch() + 1 // 0 is never
+	secret, err := d.g.SafeExportSecret(id)
+	if d.exports[id] == epoch {
+		if err != ErrExported {
+			m.fatalf("%s exports again: %v", d.name, err)
+		}
+		return
+	}
+	if err != nil {
+		m.fatalf("%s cannot export: %v", d.name, err)
+	}
+	d.exports[id] = epoch
+	d.spend(secret)
+	all := m.truth[d.g.Epoch()].exports
+	if all[id] == nil {
+		all[id] = secret
+	}
+	equal(m.t, "exported secret", secret, all[id])
+}
+
 // stepBurst has a device send so many texts that the bounds of those who miss most of them are exceeded.
 func (m *model) stepBurst() {
 	d := m.pick((*device).ready)
@@ -198,7 +225,7 @@ func (m *model) proposal(d *device, kind int) (Proposal, bool) {
 		p, err := d.g.NewPSKProposal(m.r.octets(4))
 		return p, err == nil
 	case 3:
-		nonce := make([]byte, 32)
+		nonce := make([]byte, d.g.state.suite.hashSize)
 		_, _ = m.r.Read(nonce)
 		return PSKProposal(&PreSharedKeyID{
 			Type: PSKResumption, Usage: ResumptionApplication, GroupID: []byte("group"), Epoch: e - min(e, uint64(m.r.IntN(20))), Nonce: nonce,

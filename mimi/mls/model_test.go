@@ -12,7 +12,7 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("model.seed", 0, "seed of the model test; 0 takes the time")
-	modelSteps = flag.Int("model.steps", 0, "steps of the model test; 0 is the usual number")
+	modelSteps = flag.Int("model.steps", 0, "steps of the model test in all; 0 is the usual number")
 )
 
 // The model test plays a group with a hub: devices that act at random on what they know, and messages that are lost,
@@ -63,6 +63,7 @@ type truth struct {
 	context, tag, authenticator, exported, resumption []byte
 	dictionary                                        AppDataDictionary
 	members                                           []LeafIndex
+	exports                                           map[ComponentID][]byte
 }
 
 func TestModel(t *testing.T) {
@@ -72,19 +73,26 @@ func TestModel(t *testing.T) {
 	}
 	for _, mode := range []struct {
 		name         string
+		suite        CipherSuite
 		private      bool
 		steps, short int
-	}{{"public", false, 2400, 200}, {"private", true, 600, 60}} {
+	}{
+		{"public", suite1.id, false, 2400, 200},
+		{"private", suite1.id, true, 600, 60},
+		{"P-256", suite2.id, false, 60, 20},
+		{"P-521", suite5.id, true, 30, 6},
+		{"X-Wing", suiteXWing.id, false, 60, 20},
+	} {
 		t.Run(mode.name, func(t *testing.T) {
 			steps := mode.steps
 			if testing.Short() {
 				steps = mode.short
 			}
 			if *modelSteps > 0 {
-				steps = *modelSteps
+				steps = max(1, *modelSteps*mode.steps/3000)
 			}
-			m := newModel(t, seed, suite1.id, mode.private)
-			t.Logf("-model.seed=%d -model.steps=%d", seed, steps)
+			m := newModel(t, seed, mode.suite, mode.private)
+			t.Logf("-model.seed=%d, %d steps", seed, steps)
 			m.run(steps)
 			t.Logf("epoch %d, %d devices, %v", m.hub.epoch(), len(m.devices), m.stats)
 		})
@@ -99,7 +107,7 @@ func newModel(t testing.TB, seed uint64, cs CipherSuite, private bool) *model {
 		t: t, r: newRandom(seed), seed: seed, suite: cs, limit: 12,
 		waiting: map[string]*device{}, truth: map[uint64]*truth{}, stats: map[string]int{},
 	}
-	m.cfg = Config{Application: modelApp{}, Rand: m.r, PSK: m.psk}
+	m.cfg = Config{Application: modelApp{}, Rand: m.r, PSK: m.psk, ProvisionalSuites: true}
 	m.hub = &modelHub{m: m, known: map[string]bool{}}
 	m.hub.key = must[*SignatureKey](t)(GenerateSignatureKey(cs, m.r))
 	senders := must[[]byte](t)(MarshalExternalSenders([]ExternalSender{{m.hub.key.Public(), BasicCredential([]byte("hub"))}}))
@@ -133,7 +141,7 @@ func (m *model) learn(s *publicState, secrets *epochSecrets) {
 	e := &truth{
 		context: s.framing.context, tag: s.confirmationTag, authenticator: bytes.Clone(secrets.authenticator),
 		exported: must[[]byte](m.t)(secrets.export("model", []byte("context"), 40)), resumption: bytes.Clone(secrets.resumption),
-		dictionary: appData(s.context),
+		dictionary: appData(s.context), exports: map[ComponentID][]byte{},
 	}
 	for i := range s.tree.members {
 		e.members = append(e.members, i)
@@ -152,7 +160,7 @@ func (m *model) actions() []action {
 	return []action{
 		{"commit", 14, m.stepCommit}, {"add", 4, m.stepAdd}, {"remove", 3, m.stepRemove}, {"propose", 10, m.stepPropose},
 		{"outside proposal", 3, m.stepOutside}, {"external join", 2, m.stepExternal}, {"race", 3, m.stepRace},
-		{"send", 12, m.stepSend}, {"burst", 1, m.stepBurst}, {"hub", 10, m.stepHub}, {"open", 30, m.stepOpen},
+		{"send", 12, m.stepSend}, {"export", 3, m.stepExport}, {"burst", 1, m.stepBurst}, {"hub", 10, m.stepHub}, {"open", 30, m.stepOpen},
 		{"catch up", 6, m.stepCatchUp}, {"all catch up", 2, m.stepAll}, {"restart", 8, m.stepRestart}, {"limit", 1, m.stepLimit},
 	}
 }
@@ -163,6 +171,12 @@ func (m *model) run(steps int) {
 	var bag []int
 	for i, a := range actions {
 		bag = append(bag, slices.Repeat([]int{i}, a.weight)...)
+	}
+	m.doing = "start"
+	for len(m.devices) < 4 {
+		d := m.devices[0]
+		m.hub.take(m.commit(d, []Proposal{m.invite(d.g.state.tree), m.invite(d.g.state.tree), m.invite(d.g.state.tree)}))
+		m.stepAll()
 	}
 	for m.step = range steps {
 		a := actions[bag[m.r.IntN(len(bag))]]
