@@ -23,6 +23,7 @@ type Group struct {
 	memberEpoch
 	past       []*pastEpoch // oldest first
 	resumption []resumptionPSK
+	forgotten  []string      // pieces of the ratchet state that are to be deleted
 	outgoing   *StagedCommit // our own commit, until it is merged or discarded
 	joining    bool          // our own external commit has not been accepted yet
 	welcomer   *LeafNode     // who signed the GroupInfo of our Welcome; not part of the stored state
@@ -532,6 +533,7 @@ func (g *Group) Merge(s *StagedCommit) error {
 	}
 	if s.out {
 		// RFC 9420, Section 12.4.2: a removed member deletes the group's secrets
+		g.forget(g.ratchetEpochs())
 		g.state, g.pending, g.outgoing, g.out = s.next, nil, nil, true
 		g.memberEpoch = memberEpoch{leaf: g.leaf}
 		g.past, g.resumption = nil, nil
@@ -552,6 +554,7 @@ func (g *Group) enter(s *StagedCommit) {
 	old := &pastEpoch{context: g.state.context, framing: g.state.framing, leaves: g.state.tree.leaves(), secrets: g.secrets.past()}
 	g.past = append(slices.Clone(g.past), old)
 	if n := len(g.past); n > maxPast {
+		g.forget(g.ratchetEpochs()[:n-maxPast])
 		g.past = slices.Clone(g.past[n-maxPast:])
 	}
 	g.resumption = append(slices.Clone(g.resumption), resumptionPSK{g.state.context.Epoch, g.secrets.resumption})

@@ -56,6 +56,8 @@ type secretTree struct {
 	width uint32            // leaves, a power of two
 	nodes map[uint32][]byte // by node index of RFC 9420, Appendix C
 	leafs map[uint32]*leafRatchets
+	// stored says of the parts of which there are pieces whether these are up to date; nil: there are no pieces
+	stored map[uint32]bool
 }
 
 // leafRatchets are the two ratchets of one leaf.
@@ -235,7 +237,12 @@ func (u *keyUse) apply() {
 	if u.split != nil {
 		t.split(u.split)
 		t.leafs[u.leaf] = u.ratchets
+		t.changed(treePart(u.split.top))
+		for node := range u.split.kept {
+			t.changed(treePart(node))
+		}
 	}
+	t.changed(u.leaf / pieceLeaves)
 	old := &u.ratchets[u.kind]
 	if u.next.generation != old.generation {
 		clear(old.secret)

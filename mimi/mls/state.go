@@ -508,7 +508,8 @@ func readTreeDifference(s *cryptobyte.String, base *ratchetTree) (*ratchetTree, 
 	return t, nil
 }
 
-// RatchetState is what changes with each message: the secret trees of the current and the past epochs.
+// RatchetState is what changes with each message: the secret trees of the current and the past epochs. In a large
+// group it is long; RatchetChanges has it in pieces.
 func (g *Group) RatchetState() ([]byte, error) {
 	b := cryptobyte.NewBuilder(nil)
 	b.AddUint8(ratchetStateVersion)
@@ -525,6 +526,15 @@ func (g *Group) RatchetState() ([]byte, error) {
 
 // RestoreGroup decodes what State and RatchetState returned at the same time.
 func RestoreGroup(cfg Config, c *Client, state, ratchets []byte) (*Group, error) {
+	g, err := restoreGroup(cfg, c, state)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.readRatchets(ratchets)
+}
+
+// restoreGroup decodes what State returned; the secret trees are still to be attached.
+func restoreGroup(cfg Config, c *Client, state []byte) (*Group, error) {
 	if cfg.Application == nil {
 		return nil, errNoApplication
 	}
@@ -557,7 +567,7 @@ func RestoreGroup(cfg Config, c *Client, state, ratchets []byte) (*Group, error)
 	if !s.Empty() {
 		return nil, errState
 	}
-	return g, g.readRatchets(ratchets)
+	return g, nil
 }
 
 // readMember reads what follows the public state.

@@ -450,7 +450,7 @@ func (e *engine) notice(b *batch, r *room, timestamp uint64, index int, m *messa
 // onRemoved ends the room for this user. Its timeline stays; its secrets go.
 func (e *engine) onRemoved(b *batch, r *room, f *wire.FanoutMessage, actor mimi.UserID) {
 	r.rec.removed = true
-	r.forgetGroup(b)
+	e.forgetGroup(b, r)
 	if err := e.failAll(b, r); err != nil {
 		e.cancel(errors.Join(errStore, err))
 		return

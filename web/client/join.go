@@ -213,7 +213,7 @@ func (e *engine) refusedJoin(r *room) error {
 	}
 	b := new(batch)
 	r.rec.removed, r.rec.broken = true, false
-	r.forgetGroup(b)
+	e.forgetGroup(b, r)
 	if err := e.failAll(b, r); err != nil {
 		return err
 	}
@@ -303,6 +303,7 @@ func (e *engine) enter(b *batch, r *room, g *mls.Group, f *wire.FanoutMessage) s
 	}
 	e.refresh(r, v)
 	r.rec.waiting = false
+	e.forgetRatchets(b, r) // of the group that was here before
 	r.saveGroup(b)
 	e.saveRecord(b, r)
 	e.tellMembers(b, r)

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ type room struct {
 	id     mimi.RoomID
 	rec    *roomRecord
 	group  *mls.Group     // nil: none, or not loaded yet
+	whole  bool           // the ratchet state is stored in one, as it was before there were pieces
 	change *pendingChange // at most one change of ours at a time
 	join   *pendingJoin
 	out    []*outgoing       // unconfirmed messages in the order they were written
@@ -97,25 +99,54 @@ func (e *engine) groupOf(r *room) (*mls.Group, error) {
 	if err != nil || state == nil {
 		return nil, err
 	}
-	ratchets, err := e.store.Get(context.WithoutCancel(e.ctx), r.key(keyRatchet))
-	if err != nil {
-		return nil, err
-	}
 	c, err := e.mlsClient()
 	if err != nil {
 		return nil, err
 	}
-	r.group, err = mls.RestoreGroup(e.mlsConfig(), c, state, ratchets)
+	whole, err := e.store.Get(context.WithoutCancel(e.ctx), r.key(keyRatchet))
+	if err != nil {
+		return nil, err
+	}
+	if r.whole = whole != nil; r.whole {
+		r.group, err = mls.RestoreGroup(e.mlsConfig(), c, state, whole)
+		return r.group, err
+	}
+	pieces, err := e.ratchets(r)
+	if err != nil {
+		return nil, err
+	}
+	r.group, err = mls.RestoreGroupFrom(e.mlsConfig(), c, state, pieces)
 	return r.group, err
 }
 
-// saveGroup stores all of the group; saveRatchets only what a message changes.
+// ratchets are the stored pieces of the ratchet state.
+func (e *engine) ratchets(r *room) ([]mls.RatchetPiece, error) {
+	prefix := r.key(keyRatchet) + "|"
+	list, err := e.store.Range(context.WithoutCancel(e.ctx), prefix, "", "", 0, false)
+	pieces := make([]mls.RatchetPiece, len(list))
+	for i, kv := range list {
+		pieces[i] = mls.RatchetPiece{Name: strings.TrimPrefix(kv.Key, prefix), Data: kv.Value}
+	}
+	return pieces, err
+}
+
+// saveGroup stores the group, saveRatchets only what a message changes.
 func (r *room) saveGroup(b *batch) {
 	b.state(r.key(keyGroup), r.group.State)
 	r.saveRatchets(b)
 }
 
-func (r *room) saveRatchets(b *batch) { b.state(r.key(keyRatchet), r.group.RatchetState) }
+func (r *room) saveRatchets(b *batch) {
+	pieces, err := r.group.RatchetChanges()
+	b.err = errors.Join(b.err, err)
+	for _, p := range pieces {
+		b.ops = append(b.ops, Op{r.key(keyRatchet) + "|" + p.Name, p.Data}) // none: it is deleted
+	}
+	if r.whole {
+		b.del(r.key(keyRatchet))
+		r.whole = false
+	}
+}
 
 // saveRecord stores the record and shows the room list anew once it is durable.
 func (e *engine) saveRecord(b *batch, r *room) {
@@ -124,15 +155,30 @@ func (e *engine) saveRecord(b *batch, r *room) {
 }
 
 // forgetGroup deletes every secret of the room.
-func (r *room) forgetGroup(b *batch) {
+func (e *engine) forgetGroup(b *batch, r *room) {
 	r.group = nil
 	b.del(r.key(keyGroup))
 	b.del(r.key(keyRatchet))
+	e.forgetRatchets(b, r)
+}
+
+// forgetRatchets deletes the pieces of the ratchet state, those that are only in the batch too.
+func (e *engine) forgetRatchets(b *batch, r *room) {
+	pieces, err := e.ratchets(r)
+	b.err = errors.Join(b.err, err)
+	for _, op := range b.ops {
+		if name, ok := strings.CutPrefix(op.Key, r.key(keyRatchet)+"|"); ok {
+			pieces = append(pieces, mls.RatchetPiece{Name: name})
+		}
+	}
+	for _, p := range pieces {
+		b.del(r.key(keyRatchet) + "|" + p.Name)
+	}
 }
 
 // forget deletes a room that never came to be.
 func (e *engine) forget(b *batch, r *room) {
-	r.forgetGroup(b)
+	e.forgetGroup(b, r)
 	for _, kind := range []string{keyRoom, keyChange, keyJoin} {
 		b.del(r.key(kind))
 	}

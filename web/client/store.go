@@ -73,7 +73,8 @@ var errStore = errors.New("client: store")
 //	cursor                       last event processed
 //	kp|<ref>                     private part of a published KeyPackage
 //	room|<room>                  room record
-//	group|<room>  ratchet|<room> MLS state: per epoch, per message
+//	group|<room>                 MLS state of an epoch
+//	ratchet|<room>|<piece>       MLS state that messages change
 //	change|<room>                a commit of ours that is on its way, byte for byte
 //	join|<room>                  an external commit of ours that is on its way
 //	msg|<room>|<key>             timeline row
