@@ -28,6 +28,10 @@ func checkGrowth(t *testing.T, n int, make grower) {
 	if float64(b) > allowed*float64(a)+64<<10 {
 		t.Errorf("%d octets of input allocate %d, %d octets %d", smallSize, a, largeSize, b)
 	}
+	if !cpuClock {
+		t.Log("only what is allocated is compared: the processor time cannot be told here")
+		return
+	}
 	least := func(best time.Duration, run func()) time.Duration {
 		runtime.GC()
 		for times := 1; ; times *= 4 {

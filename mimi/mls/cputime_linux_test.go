@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// cpuClock says that there is a clock of the processor time.
+const cpuClock = true
+
 // cpuTime is the processor time that f takes. Others' use of the machine does not count.
 func cpuTime(t testing.TB, f func()) time.Duration {
 	runtime.LockOSThread()

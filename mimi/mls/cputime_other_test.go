@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// cpuTime is the time that f takes, in want of a clock of the processor.
-func cpuTime(_ testing.TB, f func()) time.Duration {
-	start := time.Now()
-	f()
-	return time.Since(start)
+// cpuClock says that there is no clock of the processor time here: others' use of the machine would count.
+const cpuClock = false
+
+func cpuTime(t testing.TB, _ func()) time.Duration {
+	t.Fatal("no clock of the processor time")
+	return 0
 }
