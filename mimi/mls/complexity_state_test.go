@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -128,5 +129,49 @@ func TestLesson15BadProposalsCostLittle(t *testing.T) {
 	}
 	if asked != adds {
 		t.Errorf("asked about %d credentials in all", asked)
+	}
+}
+
+// What no group of ours has is not restored: more past than is kept, a tree larger than its leaves make it, flags of
+// no meaning, keys out of order.
+func TestRestoreRefusesWhatNobodyStored(t *testing.T) {
+	w := newWorld(t, 73, nil)
+	w.add("m0", "a")
+	for range maxResumption + 1 {
+		w.commit("a", CommitOptions{})
+	}
+	g := w.members["a"]
+	refused := func(name string, state []byte) {
+		t.Helper()
+		if _, err := RestoreGroup(w.cfg, g.client, state, must[[]byte](t)(g.RatchetState())); err == nil {
+			t.Errorf("%s: restored", name)
+		}
+	}
+	good := must[[]byte](t)(g.State())
+	for _, flags := range []byte{0x08, 0x80, flagJoining | flagOut, flagOut | flagOutgoing} {
+		bad := bytes.Clone(good)
+		bad[1] = flags
+		refused(fmt.Sprint("flags ", flags), bad)
+	}
+	longer := *g
+	longer.resumption = append(slices.Clone(g.resumption), g.resumption[0])
+	refused("resumption PSKs", must[[]byte](t)(longer.State()))
+	g.past = append(slices.Clone(g.past), g.past[0])
+	refused("past epochs", must[[]byte](t)(g.State()))
+
+	in := cryptobyte.String(append([]byte{0, 1, 0, 0}, 0)) // 2^16 leaves, none of them listed
+	if _, err := readTreeDifference(&in, newRatchetTree(suite1, plainLeaf(0))); err == nil {
+		t.Error("a large tree of nothing")
+	}
+	var list, b cryptobyte.Builder
+	for _, x := range []uint32{2, 0} {
+		list.AddUint32(x)
+		addKey(&list, g.keys[g.leaf.node()])
+	}
+	b.AddUint32(0)
+	syntax.AddVector(&b, list.BytesOrPanic())
+	in = cryptobyte.String(b.BytesOrPanic())
+	if _, err := readMemberEpoch(&in, suite1, false, stateVersion); err == nil {
+		t.Error("keys out of order")
 	}
 }
