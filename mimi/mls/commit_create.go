@@ -53,7 +53,7 @@ func (g *Group) Commit(o CommitOptions) (*CommitBundle, error) {
 		p:          p,
 		keys:       g.keys.without(p.tree),
 		initSecret: g.secrets.init,
-		membership: g.secrets.membership,
+		secrets:    g.secrets,
 		aad:        o.AAD,
 	}
 	if b.psks, err = g.findPSKs(p.list.pskIDs()); err != nil {
@@ -312,7 +312,7 @@ type committer struct {
 	p          *provisional
 	keys       treeKeys
 	initSecret []byte
-	membership []byte // nil for an external commit
+	secrets    *epochSecrets // of the old epoch; nil for an external commit
 	psks       []preSharedKey
 	aad        []byte
 	newLeaf    *LeafNode // for the path, nil if there is none
@@ -341,7 +341,7 @@ func (b *committer) build() (*CommitBundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := b.p.old.framing.protectPublic(b.membership, ac)
+	m, err := b.p.old.framing.protect(b.secrets, b.cfg.rand(), ac)
 	if err != nil {
 		return nil, err
 	}
@@ -354,7 +354,7 @@ func (b *committer) build() (*CommitBundle, error) {
 		return nil, err
 	}
 	return &CommitBundle{
-		Commit:    &Message{WireFormat: WireFormatPublicMessage, Public: m},
+		Commit:    m,
 		Welcome:   welcome,
 		GroupInfo: gi,
 		Staged:    staged,
@@ -413,7 +413,7 @@ func (b *committer) makePath(commit *Commit) error {
 // sign makes the signed content of the commit, still without confirmation tag.
 func (b *committer) sign(commit *Commit) (*authenticatedContent, error) {
 	c := b.p.old.context
-	return b.p.old.framing.signContent(b.client.SignatureKey, WireFormatPublicMessage, framedContent{
+	return b.p.old.framing.signContent(b.client.SignatureKey, b.cfg.handshakeFormat(b.p.sender, nil), framedContent{
 		groupID:           c.GroupID,
 		epoch:             c.Epoch,
 		sender:            b.p.sender,

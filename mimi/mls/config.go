@@ -40,6 +40,19 @@ type Config struct {
 	CommitFirst bool
 	// GREASE adds random reserved values to our own leaves, KeyPackages and GroupInfos.
 	GREASE bool
+	// EncryptHandshakes makes our commits and proposals PrivateMessages: the delivery service does not see who changes
+	// what, and no PublicGroup can follow. A SelfRemove and what comes from outside of the group stay PublicMessages.
+	EncryptHandshakes bool
+}
+
+// handshakeFormat is the wire format of what a member of ours proposes or commits.
+//
+// RFC 9420, Section 6: the application decides; draft-ietf-mls-extensions, Section 6.3: a SelfRemove is public
+func (c *Config) handshakeFormat(sender Sender, p *Proposal) WireFormat {
+	if !c.EncryptHandshakes || sender.Type != SenderMember || p != nil && p.Type == ProposalSelfRemove {
+		return WireFormatPublicMessage
+	}
+	return WireFormatPrivateMessage
 }
 
 // suiteOf returns the implementation of a suite that is permitted.

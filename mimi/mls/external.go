@@ -124,9 +124,5 @@ func signOutside(c *GroupContext, sender Sender, key *SignatureKey, p Proposal, 
 	if err != nil {
 		return nil, err
 	}
-	m, err := f.protectPublic(nil, ac)
-	if err != nil {
-		return nil, err
-	}
-	return &Message{WireFormat: WireFormatPublicMessage, Public: m}, nil
+	return f.protect(nil, nil, ac)
 }

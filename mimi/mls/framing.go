@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"errors"
+	"io"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -356,4 +357,25 @@ func (f *framing) verifyContent(key SignaturePublicKey, tbs []byte, a *authentic
 		return errors.New("mls: invalid message signature")
 	}
 	return nil
+}
+
+// protect frames signed content as its wire format says. e is nil for a sender that is no member.
+//
+// RFC 9420, Section 6
+func (f *framing) protect(e *epochSecrets, rand io.Reader, a *authenticatedContent) (*Message, error) {
+	m := &Message{WireFormat: a.wireFormat}
+	var err error
+	if a.wireFormat == WireFormatPrivateMessage {
+		m.Private, err = f.protectPrivate(e, rand, a)
+	} else {
+		var membership []byte
+		if e != nil {
+			membership = e.membership
+		}
+		m.Public, err = f.protectPublic(membership, a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }

@@ -215,11 +215,7 @@ func (g *Group) Encrypt(aad, data []byte) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := f.protectPrivate(g.secrets, g.cfg.rand(), ac)
-	if err != nil {
-		return nil, err
-	}
-	return &Message{WireFormat: WireFormatPrivateMessage, Private: m}, nil
+	return f.protect(g.secrets, g.cfg.rand(), ac)
 }
 
 // content is a content of ours in the current epoch, without its body.
@@ -234,7 +230,7 @@ func (g *Group) content(t ContentType, aad []byte) framedContent {
 	}
 }
 
-// Propose makes a proposal by itself, as PublicMessage, and keeps it as pending. For an Update see ProposeUpdate.
+// Propose makes a proposal by itself, in the form that Config.EncryptHandshakes says, and keeps it as pending. For an Update see ProposeUpdate.
 func (g *Group) Propose(p Proposal, aad []byte) (*Message, error) {
 	if p.Type == ProposalUpdate {
 		return nil, errors.New("mls: use ProposeUpdate")
@@ -279,7 +275,7 @@ func (g *Group) propose(p Proposal, leafKey *HPKEPrivateKey, aad []byte) (*Messa
 	f := g.state.framing
 	content := g.content(ContentTypeProposal, aad)
 	content.proposal = &p
-	ac, err := f.signContent(g.client.SignatureKey, WireFormatPublicMessage, content)
+	ac, err := f.signContent(g.client.SignatureKey, g.cfg.handshakeFormat(content.sender, &p), content)
 	if err != nil {
 		return nil, err
 	}
@@ -287,11 +283,7 @@ func (g *Group) propose(p Proposal, leafKey *HPKEPrivateKey, aad []byte) (*Messa
 		return nil, err
 	}
 	g.pending[len(g.pending)-1].leafKey = leafKey
-	m, err := f.protectPublic(g.secrets.membership, ac)
-	if err != nil {
-		return nil, err
-	}
-	return &Message{WireFormat: WireFormatPublicMessage, Public: m}, nil
+	return f.protect(g.secrets, g.cfg.rand(), ac)
 }
 
 // ForgetProposal drops a pending proposal, for instance one of ours that was not accepted.

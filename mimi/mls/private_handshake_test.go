@@ -110,3 +110,59 @@ func TestPrivateCommitIsConsumedByMerge(t *testing.T) {
 	}
 	must[*Received](t)(b.Process(commit)) // b's own proposal is in it
 }
+
+// A member that encrypts its handshakes proposes and commits as others do; only what must be public is.
+func TestEncryptHandshakes(t *testing.T) {
+	w := newWorld(t, 42, nil)
+	w.add("m0", "a", "b")
+	for _, g := range w.members {
+		g.cfg.EncryptHandshakes = true
+	}
+	a, b, m0 := w.members["a"], w.members["b"], w.members["m0"]
+	share := func(from *Group, m *Message) {
+		t.Helper()
+		for _, g := range w.members {
+			if g != from {
+				must[*Received](t)(g.Process(m))
+			}
+		}
+	}
+	update := wire(t, must[*Message](t)(b.ProposeUpdate(nil)))
+	data := wire(t, must[*Message](t)(m0.Propose(AppDataUpdateProposal(7, []byte("x")), nil)))
+	for _, m := range []*Message{update, data} {
+		if m.Private == nil {
+			t.Fatal("a proposal is public")
+		}
+	}
+	share(b, update)
+	share(m0, data)
+	c, k := w.keyPackage("c")
+	bundle := must[*CommitBundle](t)(a.Commit(CommitOptions{Proposals: []Proposal{AddProposal(k.KeyPackage)}}))
+	commit := wire(t, bundle.Commit)
+	if commit.Private == nil || len(bundle.Staged.Proposals()) != 3 {
+		t.Fatalf("public, or %d proposals", len(bundle.Staged.Proposals()))
+	}
+	if _, err := w.hub.Process(commit); err == nil {
+		t.Error("the verifier without secrets took a PrivateMessage")
+	}
+	a = saveRestore(t, a.cfg, a)
+	if _, err := a.Process(commit); err != ErrOwnMessage {
+		t.Errorf("our own commit: %v", err)
+	}
+	if err := a.MergePending(); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range []*Group{b, m0} {
+		r := must[*Received](t)(g.Process(commit))
+		if err := g.Merge(r.Commit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	joined := must[*Group](t)(JoinWelcome(w.cfg, c, bundle.Welcome, must[RatchetTree](t)(a.RatchetTree()), k))
+	for _, g := range []*Group{b, m0, joined} {
+		equal(t, "epoch authenticator", g.EpochAuthenticator(), a.EpochAuthenticator())
+	}
+	if m := must[*Message](t)(b.SelfRemove(nil)); m.Public == nil {
+		t.Error("a SelfRemove is encrypted")
+	}
+}

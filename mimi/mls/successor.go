@@ -132,7 +132,7 @@ func (g *Group) commitFirst(proposals []Proposal, usage ResumptionPSKUsage, psk 
 		p:          p,
 		keys:       g.keys.without(p.tree),
 		initSecret: g.secrets.init,
-		membership: g.secrets.membership,
+		secrets:    g.secrets,
 		psks:       []preSharedKey{psk},
 		newLeaf:    leaf,
 	}
