@@ -2,14 +2,18 @@
 //! input, one answer per line on standard output. The first argument names the library: `openmls` or `mls-rs`.
 //!
 //! How each library is used is in `openmls.rs` and `mls_rs.rs`. What they lack or do otherwise than the specifications
-//! say, as found by running them against each other and against kith/mimi/mls:
+//! say, as found by running them against each other and against kith/mimi/mls (the cause then in their source):
 //!
 //! OpenMLS 0.9
+//! - RFC 9420, Sections 8.4 and 12.4.2: PSKs enter the key schedule in the order in which the Commit lists them. As a
+//!   committer it lists those that were proposed before its own of this Commit, but hashes its own first. If it adds a PSK
+//!   by value while one is pending by reference, everybody refuses the confirmation tag, OpenMLS too. Its receiving side
+//!   is right.
 //! - RFC 9420, Section 17.1: no suite with P-384 or P-521 (5 and 7); of the providers, RustCrypto has 1, 2 and 3,
 //!   libcrux 1, 3 and X-Wing.
-//! - draft-ietf-mls-pq-ciphersuites: X-Wing has the number 0x004D. Its DeriveKeyPair is the plain SHAKE256 of
-//!   draft-connolly-cfrg-xwing-kem-06, not the labelled one of draft-ietf-hpke-pq: two libraries that differ in this
-//!   cannot decrypt each other's path secrets, although key, ciphertext and KEM identifier (0x647A) look the same.
+//! - X-Wing has the unregistered number 0x004D. Its DeriveKeyPair is the plain SHAKE256 of
+//!   draft-connolly-cfrg-xwing-kem-06, not the labelled one of draft-ietf-hpke-pq: libraries that differ in this cannot
+//!   decrypt each other's path secrets, although keys, ciphertexts and KEM identifier (0x647A) look the same.
 //! - RFC 9420, Section 12.4.3.2: an external Commit removes the leaf with the joiner's own signature key and no other,
 //!   unasked. Who lost that key cannot resynchronize.
 //!
