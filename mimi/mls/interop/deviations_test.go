@@ -50,6 +50,9 @@ var deviations = []deviation{
 	{"mls-go", "self-remove", "mls-go → ours", nil, missing, "does not support a proposal type",
 		"draft-ietf-mls-extensions, Section 6.3", "does not know SelfRemove"},
 
+	{"openmls", "external PSKs both ways", "ours → openmls", nil, known, "invalid confirmation tag",
+		"Section 8.4", "hashes the PSKs of its commit before those that were proposed, but lists them after"},
+
 	{"mls-rs", "self-remove", "ours → mls-rs", nil, missing, "SelfRemove is 0xF003 here",
 		"draft-ietf-mls-extensions, Section 6.3", "has SelfRemove under the private number 0xF003, not 0x000A"},
 	{"mls-rs", "self-remove", "mls-rs → ours", nil, missing, "does not support a proposal type",

@@ -14,13 +14,14 @@
 // # Known deviations
 //
 // What does not work is listed here, with the section of RFC 9420 or of a draft that it is about. The tests assert each
-// row: a flow that fails in another way, fails without a row, or works in spite of a row, is a failure. OpenMLS has none.
+// row: a flow that fails in another way, fails without a row, or works in spite of a row, is a failure.
 //
 //	ours   | unsupported     | Section 12.4.3.3 | ours never puts ratchet_tree into a GroupInfo
 //	mls-go | unsupported     | Section 12.4.3.1 | joins by a Welcome only with ratchet_tree inside the GroupInfo
 //	mls-go | unsupported     | Section 12.4 | always makes a path in a group of more than one
 //	mls-go | unsupported     | draft-ietf-mls-extensions, Section 6.3 | does not know SelfRemove
 //	mls-rs | unsupported     | draft-ietf-mls-extensions, Section 6.3 | has SelfRemove under the private number 0xF003, not 0x000A
+//	openmls | known deviation | Section 8.4 | hashes the PSKs of its commit before those that were proposed, but lists them after
 //	ts-mls | known deviation | Section 12.4.3.2 | reads and writes external_pub without the length of its vector
 //	ts-mls | known deviation | Section 5.1.1 | generates ECDSA keys as compressed points
 //	ts-mls | known deviation | Section 12.4.3.1 | refuses trees in which a parent has unmerged leaves that another below it has not

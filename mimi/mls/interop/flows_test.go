@@ -33,6 +33,7 @@ var flows = []flow{
 	{"commit without path", commitWithoutPath},
 	{"external PSK", externalPSK},
 	{"external PSK by proposal", externalPSKByProposal},
+	{"external PSKs both ways", externalPSKsBothWays},
 	{"application messages", applicationMessages},
 	{"message of a past epoch", pastEpoch},
 	{"losing a race", losingRace},
@@ -395,6 +396,25 @@ func externalPSKByProposal(w *world, x, y *implementation) error {
 		return err
 	}
 	if err := w.commit(b, request{Op: "commit"}); err != nil {
+		return err
+	}
+	return w.talk()
+}
+
+// RFC 9420, Section 8.4: a PSK that x proposed and one by value in the commit of y enter the key schedule in the order in
+// which the commit lists them.
+func externalPSKsBothWays(w *world, x, y *implementation) error {
+	a, b, err := w.pair(x, y)
+	if err != nil {
+		return err
+	}
+	if err := sharePSK(a, b); err != nil {
+		return err
+	}
+	if err := w.propose(a, request{Kind: "psk", ID: []byte("psk 1")}); err != nil {
+		return err
+	}
+	if err := w.commit(b, request{Op: "commit", PSKs: [][]byte{[]byte("psk 2")}}); err != nil {
 		return err
 	}
 	return w.talk()
