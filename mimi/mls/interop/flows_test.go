@@ -505,7 +505,7 @@ func losingRace(w *world, x, y *implementation) error {
 	return w.talk()
 }
 
-// RFC 9420, Section 6.3.1: proposals and commits of the peer as PrivateMessage. Ours reads them and sends none.
+// RFC 9420, Section 6.3.1: proposals and commits as PrivateMessage.
 func privateHandshake(w *world, x, y *implementation) error {
 	w.private = true
 	a, b, err := w.pair(x, y)

@@ -96,9 +96,6 @@ func (o *ours) hello() reply {
 }
 
 func (o *ours) newClient(r request) error {
-	if r.EncryptHandshake {
-		return unsupportedError{"handshake messages are public: hubs read them"}
-	}
 	cs := mls.CipherSuite(r.Suite)
 	key, err := mls.GenerateSignatureKey(cs, nil)
 	if err != nil {
@@ -120,6 +117,7 @@ func (o *ours) newClient(r request) error {
 		PSK:               o.findPSK,
 		ProvisionalSuites: true,
 		MaxLifetime:       yearAndDay,
+		EncryptHandshakes: r.EncryptHandshake,
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (w *world) client(impl *implementation) (*member, error) {
 	m := &member{impl: impl, peer: p, name: fmt.Sprintf("member %d", w.started)}
 	w.started++
 	w.used = append(w.used, m)
-	r := request{Op: "client", Suite: w.suite, Name: m.name, EncryptHandshake: w.private && !impl.inProcess, GeneratedKey: w.genKey}
+	r := request{Op: "client", Suite: w.suite, Name: m.name, EncryptHandshake: w.private, GeneratedKey: w.genKey}
 	_, err = m.do(r)
 	return m, err
 }
@@ -253,11 +253,10 @@ func (w *world) checkFormat(by *member, wire []byte) error {
 	if err != nil {
 		return by.fail("made a message that ours cannot decode: %v", err)
 	}
-	private := w.private && !by.impl.inProcess
 	switch {
-	case private && m.Private == nil:
+	case w.private && m.Private == nil:
 		return unsupportedError{"handshake messages as PrivateMessage"}
-	case !private && m.Public == nil:
+	case !w.private && m.Public == nil:
 		return by.fail("made no PublicMessage")
 	}
 	return nil
