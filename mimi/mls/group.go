@@ -23,11 +23,11 @@ type Group struct {
 	memberEpoch
 	past       []*pastEpoch // oldest first
 	resumption []resumptionPSK
-	forgotten  []string      // pieces of the ratchet state that are to be deleted
-	outgoing   *StagedCommit // our own commit, until it is merged or discarded
-	joining    bool          // our own external commit has not been accepted yet
-	welcomer   *LeafNode     // who signed the GroupInfo of our Welcome; not part of the stored state
-	out        bool          // we were removed
+	forgotten  []RatchetPiece // pieces of the ratchet state that are to be deleted
+	outgoing   *StagedCommit  // our own commit, until it is merged or discarded
+	joining    bool           // our own external commit has not been accepted yet
+	welcomer   *LeafNode      // who signed the GroupInfo of our Welcome; not part of the stored state
+	out        bool           // we were removed
 }
 
 // Welcomer is the leaf of the member whose Welcome brought us in (RFC 9420, Section 12.4.3.1: the GroupInfo's signer).
@@ -373,7 +373,7 @@ func (g *Group) processPrivate(m *PrivateMessage) (*Received, error) {
 	if m.contentType != ContentTypeApplication {
 		return g.privateHandshake(ac, use)
 	}
-	use.consume()
+	use.spend()
 	r := g.received(&ac.content)
 	r.Application, r.Generation = application(ac), ac.content.generation
 	return r, nil
@@ -390,7 +390,7 @@ func (g *Group) privateHandshake(ac *authenticatedContent, use *keyUse) (*Receiv
 		r.Commit.use = use
 		return r, nil
 	}
-	use.consume()
+	use.spend()
 	return r, nil
 }
 

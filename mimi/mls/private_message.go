@@ -212,7 +212,7 @@ func (f *framing) unprotectPrivate(e *epochSecrets, m *PrivateMessage, keyOf fun
 	if err != nil {
 		return nil, err
 	}
-	use.consume()
+	use.spend()
 	return a, nil
 }
 

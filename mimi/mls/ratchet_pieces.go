@@ -2,11 +2,8 @@ package mls
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -24,10 +21,11 @@ const (
 	topPart = 1 << 31
 )
 
-// RatchetPiece is a piece of the ratchet state.
+// RatchetPiece is a piece of the ratchet state; there is one for each epoch and part.
 type RatchetPiece struct {
-	Name string // of letters, digits and a hyphen
-	Data []byte // nil: there is no such piece any more
+	Epoch uint64
+	Part  uint32
+	Data  []byte // nil: there is no such piece any more
 }
 
 var errPiece = errors.New("mls: malformed piece of the ratchet state")
@@ -93,15 +91,12 @@ func (t *secretTree) empty() bool { return len(t.nodes)+len(t.leafs) == 0 }
 // is called for the first time; after RestoreGroupFrom those that differ from what the group was restored from. The
 // caller stores them together with whatever it stores of the State, or does not use the group any more.
 func (g *Group) RatchetChanges() ([]RatchetPiece, error) {
-	var list []RatchetPiece
-	for _, name := range g.forgotten {
-		list = append(list, RatchetPiece{Name: name})
-	}
+	list := g.forgotten
 	g.forgotten = nil
 	for _, e := range g.ratchetEpochs() {
 		t := e.secrets.tree
 		for _, part := range t.stale() {
-			piece := RatchetPiece{Name: pieceName(e.epoch, part)}
+			piece := RatchetPiece{Epoch: e.epoch, Part: part}
 			if p := t.part(part); !p.empty() {
 				var err error
 				if piece.Data, err = marshal(p); err != nil {
@@ -139,24 +134,9 @@ func (g *Group) ratchetEpochs() []ratchetEpoch {
 func (g *Group) forget(epochs []ratchetEpoch) {
 	for _, e := range epochs {
 		for _, part := range slices.Sorted(maps.Keys(e.secrets.tree.stored)) {
-			g.forgotten = append(slices.Clip(g.forgotten), pieceName(e.epoch, part))
+			g.forgotten = append(slices.Clip(g.forgotten), RatchetPiece{Epoch: e.epoch, Part: part})
 		}
 	}
-}
-
-func pieceName(epoch uint64, part uint32) string { return fmt.Sprintf("%016x-%x", epoch, part) }
-
-func parsePieceName(name string) (epoch uint64, part uint32, err error) {
-	before, after, _ := strings.Cut(name, "-")
-	epoch, err = strconv.ParseUint(before, 16, 64)
-	if err != nil {
-		return 0, 0, errPiece
-	}
-	n, err := strconv.ParseUint(after, 16, 32)
-	if err != nil || pieceName(epoch, uint32(n)) != name {
-		return 0, 0, errPiece
-	}
-	return epoch, uint32(n), nil
 }
 
 // RestoreGroupFrom is RestoreGroup with the ratchet state in pieces: all that RatchetChanges ever returned, as far as
@@ -167,11 +147,7 @@ func RestoreGroupFrom(cfg Config, c *Client, state []byte, pieces []RatchetPiece
 		return nil, err
 	}
 	for _, p := range pieces {
-		epoch, part, err := parsePieceName(p.Name)
-		if err != nil {
-			return nil, err
-		}
-		if err := g.readPiece(epoch, part, p.Data); err != nil {
+		if err := g.readPiece(p.Epoch, p.Part, p.Data); err != nil {
 			return nil, err
 		}
 	}

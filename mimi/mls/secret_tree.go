@@ -250,7 +250,13 @@ func (u *keyUse) apply() {
 	*old = u.next
 }
 
-// consume is apply, and clears the key itself. What else was taken from the tree since does not matter.
+// spend is apply, and clears the key itself. Nothing else has been taken from the tree since.
+func (u *keyUse) spend() {
+	u.apply()
+	clear(u.key)
+}
+
+// consume is spend whatever else was taken from the tree since.
 func (u *keyUse) consume() {
 	fresh, err := u.tree.find(LeafIndex(u.leaf), u.kind, u.generation)
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -107,7 +108,11 @@ func (a *agent) join(room string) {
 	var pieces []mls.RatchetPiece
 	var ops []client.Op
 	for rest, data := range a.ratchets(room) {
-		pieces = append(pieces, mls.RatchetPiece{Name: strings.TrimPrefix(rest, "|"), Data: data})
+		p := mls.RatchetPiece{Data: data}
+		if _, err := fmt.Sscanf(rest, "|%x-%x", &p.Epoch, &p.Part); err != nil {
+			a.t.Fatal(rest, err)
+		}
+		pieces = append(pieces, p)
 		ops = append(ops, client.Op{Key: a.key("ratchet|" + room + rest)})
 	}
 	state, err := a.store.Get(ctx, a.key("group|"+room))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -125,9 +126,18 @@ func (e *engine) ratchets(r *room) ([]mls.RatchetPiece, error) {
 	list, err := e.store.Range(context.WithoutCancel(e.ctx), prefix, "", "", 0, false)
 	pieces := make([]mls.RatchetPiece, len(list))
 	for i, kv := range list {
-		pieces[i] = mls.RatchetPiece{Name: strings.TrimPrefix(kv.Key, prefix), Data: kv.Value}
+		p := &pieces[i]
+		p.Data = kv.Value
+		if _, bad := fmt.Sscanf(strings.TrimPrefix(kv.Key, prefix), "%x-%x", &p.Epoch, &p.Part); bad != nil {
+			err = errors.Join(err, errRecord)
+		}
 	}
 	return pieces, err
+}
+
+// ratchetKey is the key of a piece of the ratchet state.
+func (r *room) ratchetKey(p mls.RatchetPiece) string {
+	return fmt.Sprintf("%s|%016x-%x", r.key(keyRatchet), p.Epoch, p.Part)
 }
 
 // saveGroup stores the group, saveRatchets only what a message changes.
@@ -140,7 +150,7 @@ func (r *room) saveRatchets(b *batch) {
 	pieces, err := r.group.RatchetChanges()
 	b.err = errors.Join(b.err, err)
 	for _, p := range pieces {
-		b.ops = append(b.ops, Op{r.key(keyRatchet) + "|" + p.Name, p.Data}) // none: it is deleted
+		b.ops = append(b.ops, Op{r.ratchetKey(p), p.Data}) // none: it is deleted
 	}
 	if r.whole {
 		b.del(r.key(keyRatchet))
@@ -166,13 +176,13 @@ func (e *engine) forgetGroup(b *batch, r *room) {
 func (e *engine) forgetRatchets(b *batch, r *room) {
 	pieces, err := e.ratchets(r)
 	b.err = errors.Join(b.err, err)
-	for _, op := range b.ops {
-		if name, ok := strings.CutPrefix(op.Key, r.key(keyRatchet)+"|"); ok {
-			pieces = append(pieces, mls.RatchetPiece{Name: name})
+	for _, op := range b.ops[:len(b.ops):len(b.ops)] {
+		if strings.HasPrefix(op.Key, r.key(keyRatchet)+"|") {
+			b.del(op.Key)
 		}
 	}
 	for _, p := range pieces {
-		b.del(r.key(keyRatchet) + "|" + p.Name)
+		b.del(r.ratchetKey(p))
 	}
 }
 
