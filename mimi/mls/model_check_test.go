@@ -103,17 +103,45 @@ func (m *model) restore(d *device, s saved) {
 	if err != nil {
 		m.fatalf("%s cannot be restored: %v", d.name, err)
 	}
-	d.g = g
+	d.g, d.pieces = g, nil // which begins with all pieces
 }
 
-// restart saves and restores a member, and saves it again, which gives the same octets.
+// restart saves and restores a member, with the ratchet state whole or in pieces, and saves it again, which gives the
+// same octets.
 func (m *model) restart(d *device) {
 	m.t.Helper()
 	before := m.save(d)
-	m.restore(d, before)
+	if m.chance(50) {
+		m.storePieces(d)
+		list := d.pieces.list()
+		g, err := RestoreGroupFrom(m.cfg, d.client, before.state, list)
+		if err != nil {
+			m.fatalf("%s cannot be restored from %d pieces: %v", d.name, len(list), err)
+		}
+		d.g = g
+		m.stats["from pieces"]++
+	} else {
+		m.restore(d, before)
+	}
 	after := m.save(d)
 	if !bytes.Equal(after.state, before.state) || !bytes.Equal(after.ratchets, before.ratchets) {
 		m.fatalf("%s is not what it was before the restart", d.name)
+	}
+}
+
+// storePieces stores the pieces of the ratchet state that have changed, and looks for what must not be stored.
+func (m *model) storePieces(d *device) {
+	m.t.Helper()
+	if d.pieces == nil {
+		d.pieces = pieceStore{}
+	}
+	d.pieces.save(m.t, d.g)
+	for id, data := range d.pieces {
+		for _, secret := range d.used {
+			if bytes.Contains(data, secret) {
+				m.fatalf("%s still stores a secret that it has used in %v", d.name, id)
+			}
+		}
 	}
 }
 

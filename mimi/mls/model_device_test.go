@@ -23,6 +23,7 @@ type device struct {
 	counts  map[ratchetUse]uint32  // messages sent by itself
 	exports map[ComponentID]uint64 // the last epoch of which it had a component's secret
 	used    [][]byte               // secrets that must not be stored any more
+	pieces  pieceStore             // of the ratchet state, nil if they have not been asked for
 }
 
 // sendersRatchet names a ratchet of a sender in an epoch, ratchetUse one of our own.
@@ -341,6 +342,9 @@ func (m *model) receive(d *device, l *letter) (done bool) {
 		m.merge(d, l, r.Commit)
 	}
 	d.spend(used...)
+	if d.pieces != nil && m.chance(20) {
+		m.storePieces(d)
+	}
 	return true
 }
 

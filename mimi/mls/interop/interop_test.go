@@ -141,7 +141,7 @@ func judge(err error, d *deviation) (result, fault string) {
 		return "ok", fmt.Sprintf("works, but is listed as %q: remove the row from deviations and from doc.go", d.what)
 	case d == nil:
 		return "FAILED", err.Error()
-	case !strings.Contains(err.Error(), d.match):
+	case !d.explains(err):
 		return "FAILED", fmt.Sprintf("is known to end with %q, but ended otherwise: %v", d.match, err)
 	}
 	return d.kind + ": " + d.what, ""
