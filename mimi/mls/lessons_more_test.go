@@ -241,8 +241,8 @@ func (w *world) refusedInfo(gi *GroupInfo, tree RatchetTree, reason string) {
 	}
 }
 
-// A tree is verified although its hash is right and its GroupInfo well signed: leaves, and parent hashes.
-func TestLesson11And17TreeIsValidatedOnJoin(t *testing.T) {
+// A tree is verified although its hash is right and its GroupInfo well signed: its leaves and who is unmerged.
+func TestLesson11TreeIsValidatedOnJoin(t *testing.T) {
 	w, _ := outsideWorld(t, 51)
 	w.commit("a", CommitOptions{})
 	ext := w.hub.Context().Extensions
@@ -255,18 +255,23 @@ func TestLesson11And17TreeIsValidatedOnJoin(t *testing.T) {
 	})
 	w.refusedInfo(gi, tree, "leaf signature")
 	gi, tree = w.forgedInfo(ext, func(c *ratchetTree) {
-		x := c.root()
-		p := *c.parentAt(x)
-		p.EncryptionKey = must[*HPKEPrivateKey](t)(suite1.generateKeyPair(w.r)).Public()
-		c.setParent(x, &p)
-	})
-	w.refusedInfo(gi, tree, "parent hash")
-	gi, tree = w.forgedInfo(ext, func(c *ratchetTree) {
 		p := *c.parentAt(c.root())
 		p.UnmergedLeaves = []LeafIndex{2}
 		c.setParent(c.root(), &p)
 	})
 	w.refusedInfo(gi, tree, "mls: ")
+}
+
+// So are its parent hashes.
+func TestLesson17ParentHashesAreVerifiedOnJoin(t *testing.T) {
+	w, _ := outsideWorld(t, 57)
+	w.commit("a", CommitOptions{})
+	gi, tree := w.forgedInfo(w.hub.Context().Extensions, func(c *ratchetTree) {
+		p := *c.parentAt(c.root())
+		p.EncryptionKey = must[*HPKEPrivateKey](t)(suite1.generateKeyPair(w.r)).Public()
+		c.setParent(c.root(), &p)
+	})
+	w.refusedInfo(gi, tree, "parent hash")
 }
 
 // Of the proposals for one leaf a SelfRemove is committed, else a Remove, else the last Update, whatever their order.
