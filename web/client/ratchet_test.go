@@ -5,10 +5,14 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"kith/mimi"
 	"kith/mimi/mls"
+	rooms "kith/mimi/room"
+	"kith/web/api"
 	"kith/web/client"
 )
 
@@ -98,6 +102,51 @@ func TestRatchetsInOneRecord(t *testing.T) {
 		bob.restart()
 		bob.send(room, "three")
 		alice.sees(room, "Alice: one", "Alice: two", "Bob: three")
+	})
+}
+
+// The record goes too when the group in it is of no use, and is replaced without having been looked at.
+func TestRatchetsInOneRecordOfABrokenRoom(t *testing.T) {
+	world(t, func(h *hub) {
+		alice, bob := h.join("alice"), h.join("bob")
+		ctx := context.Background()
+		r, err := alice.session.NewGroup(ctx, "Club", []string{"bob"})
+		must(t, err)
+		bob.awaitRoom("Club")
+		taken, asked := 0, 0
+		h.mu.Lock()
+		h.tamper = func(e *hubEvent, _ uint64, device mimi.ClientID) [][]byte {
+			if user, _ := device.User(); e.kind == rooms.EventCommit && user == bob.user && taken == 0 {
+				taken++
+				return nil
+			}
+			return [][]byte{e.body}
+		}
+		h.refuse = func(op api.Op) uint16 {
+			if op == api.OpGroupInfo {
+				asked++
+				return 503
+			}
+			return 0
+		}
+		h.mu.Unlock()
+		must(t, alice.session.Rename(ctx, r.ID, "Klub"))
+		alice.send(r.ID, "lost for Bob")
+		bob.until("broken", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return asked > 0 })
+		bob.stop()
+		bob.join(r.ID)
+		h.mu.Lock()
+		h.refuse = nil
+		h.mu.Unlock()
+		bob.start()
+		bob.until("rejoined", func() bool { return slices.Contains(bob.notices(r.ID), client.NoticeRejoined+" Bob") })
+		pieces := bob.ratchets(r.ID)
+		if _, whole := pieces[""]; whole || len(pieces) == 0 {
+			t.Errorf("after the repair: %d records, in one %v", len(pieces), whole)
+		}
+		bob.restart()
+		bob.send(r.ID, "I am back")
+		alice.sees(r.ID, "Alice: lost for Bob", "Bob: I am back")
 	})
 }
 

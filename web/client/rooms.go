@@ -168,12 +168,14 @@ func (e *engine) saveRecord(b *batch, r *room) {
 func (e *engine) forgetGroup(b *batch, r *room) {
 	r.group = nil
 	b.del(r.key(keyGroup))
-	b.del(r.key(keyRatchet))
 	e.forgetRatchets(b, r)
 }
 
-// forgetRatchets deletes the pieces of the ratchet state, those that are only in the batch too.
+// forgetRatchets deletes the ratchet state: in one, whether the group was loaded or not, and in pieces, those that are
+// only in the batch too.
 func (e *engine) forgetRatchets(b *batch, r *room) {
+	b.del(r.key(keyRatchet))
+	r.whole = false
 	pieces, err := e.ratchets(r)
 	b.err = errors.Join(b.err, err)
 	for _, op := range b.ops[:len(b.ops):len(b.ops)] {
