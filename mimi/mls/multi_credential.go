@@ -1,7 +1,10 @@
 package mls
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -103,19 +106,14 @@ func UnmarshalMultiCredential(c Credential) (MultiCredential, error) {
 	return m, nil
 }
 
-// supportsBinding reports whether a client supports the suite and the credential type of a binding.
-//
-// draft-ietf-mls-extensions, Section 6.5.2
-func (c *Capabilities) supportsBinding(b *CredentialBinding) bool {
-	return containsSuite(c.CipherSuites, b.CipherSuite) && c.supportsCredential(b.Credential.Type)
-}
-
 // CheckMultiCredentials verifies all multi-credentials of a group: of Group.Members after a join, of
 // StagedCommit.Members before a merge. own is what we support; validate is asked whether the credential of a binding is
-// good and belongs to its key. That all members support the type of every credential was verified before.
+// good and belongs to its key. A multi-credential of which we can verify nothing is refused, one without bindings among
+// them. That all members support the type of every credential was verified before.
 //
 // draft-ietf-mls-extensions, Section 6.5.2
 func CheckMultiCredentials(own Capabilities, members []Member, validate func(*CredentialBinding) error) error {
+	needs, supported := map[string]bindingNeed{}, own.bindingSupport()
 	for _, m := range members {
 		c := m.Leaf.Credential
 		if c.Type != CredentialMulti && c.Type != CredentialWeakMulti {
@@ -125,39 +123,109 @@ func CheckMultiCredentials(own Capabilities, members []Member, validate func(*Cr
 		if err != nil {
 			return err
 		}
-		for _, other := range members {
-			if !bindings.supportedBy(&other.Leaf.Capabilities, c.Type) {
-				return errors.New("mls: a member does not support a multi-credential in use")
-			}
+		need := bindings.need(c.Type)
+		needs[need.key()] = need
+		if err := bindings.verify(supported, m.Leaf.SignatureKey, validate); err != nil {
+			return err
 		}
-		for i := range bindings {
-			b := &bindings[i]
-			if !own.supportsBinding(b) {
-				continue // of a weak one; all of another are supported by everybody
-			}
-			if err := b.Verify(m.Leaf.SignatureKey); err != nil {
-				return err
-			}
-			if err := validate(b); err != nil {
-				return err
+	}
+	if len(needs) == 0 {
+		return nil
+	}
+	for _, m := range members {
+		supports := m.Leaf.Capabilities.bindingSupport()
+		for _, need := range needs {
+			if !need.met(supports) {
+				return errors.New("mls: a member does not support a multi-credential in use")
 			}
 		}
 	}
 	return nil
 }
 
-// supportedBy: every binding of a multi-credential, at least one of a weak one.
+// verify verifies the bindings that we support, at least one.
+func (m MultiCredential) verify(supported func(bindingKind) bool, leafKey SignaturePublicKey, validate func(*CredentialBinding) error) error {
+	verified := false
+	for i := range m {
+		b := &m[i]
+		if !supported(b.kind()) {
+			continue // of a weak one; all of another are supported by everybody
+		}
+		if err := b.Verify(leafKey); err != nil {
+			return err
+		}
+		if err := validate(b); err != nil {
+			return err
+		}
+		verified = true
+	}
+	if !verified {
+		return errors.New("mls: no binding of a multi-credential can be verified")
+	}
+	return nil
+}
+
+// bindingKind is what it takes to support a binding.
+type bindingKind struct {
+	suite      CipherSuite
+	credential CredentialType
+}
+
+func (b *CredentialBinding) kind() bindingKind { return bindingKind{b.CipherSuite, b.Credential.Type} }
+
+// bindingSupport tells of kinds whether a client supports them. Peers choose the lengths of all lists, so that none is
+// searched for each element of another.
 //
 // draft-ietf-mls-extensions, Section 6.5.2
-func (m MultiCredential) supportedBy(c *Capabilities, t CredentialType) bool {
-	n := 0
+func (c *Capabilities) bindingSupport() func(bindingKind) bool {
+	suites, credentials := map[CipherSuite]bool{}, map[CredentialType]bool{}
+	for _, s := range c.CipherSuites {
+		suites[s] = true
+	}
+	for _, t := range c.Credentials {
+		credentials[t] = true
+	}
+	return func(k bindingKind) bool { return suites[k.suite] && credentials[k.credential] }
+}
+
+// bindingNeed is what a multi-credential demands of every member: to support all its kinds of bindings, or any.
+// Credentials that demand the same are looked at once.
+type bindingNeed struct {
+	any   bool
+	kinds []bindingKind // ascending, each once
+}
+
+func (m MultiCredential) need(t CredentialType) bindingNeed {
+	n := bindingNeed{any: t == CredentialWeakMulti}
 	for i := range m {
-		if c.supportsBinding(&m[i]) {
-			n++
-		}
+		n.kinds = append(n.kinds, m[i].kind())
 	}
-	if t == CredentialWeakMulti {
-		return n > 0
+	slices.SortFunc(n.kinds, func(a, b bindingKind) int {
+		return cmp.Or(cmp.Compare(a.suite, b.suite), cmp.Compare(a.credential, b.credential))
+	})
+	n.kinds = slices.Compact(n.kinds)
+	return n
+}
+
+// key tells needs apart.
+func (n bindingNeed) key() string {
+	out := make([]byte, 1, 1+4*len(n.kinds))
+	if n.any {
+		out[0] = 1
 	}
-	return n == len(m)
+	for _, k := range n.kinds {
+		out = binary.BigEndian.AppendUint16(out, uint16(k.suite))
+		out = binary.BigEndian.AppendUint16(out, uint16(k.credential))
+	}
+	return string(out)
+}
+
+// met: every binding of a multi-credential, at least one of a weak one.
+//
+// draft-ietf-mls-extensions, Section 6.5.2
+func (n bindingNeed) met(supports func(bindingKind) bool) bool {
+	if n.any {
+		return slices.ContainsFunc(n.kinds, supports)
+	}
+	return !slices.ContainsFunc(n.kinds, func(k bindingKind) bool { return !supports(k) })
 }

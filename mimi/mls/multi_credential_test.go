@@ -2,6 +2,7 @@ package mls
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -104,6 +105,12 @@ func TestMultiCredentialRules(t *testing.T) {
 			}(), full, full, "invalid signature", "invalid signature"},
 			"credential that the application refuses": {multiClient(t, r, weak, suites, "a", "mallory"), full, full,
 				"unknown credential", "unknown credential"},
+			"no binding": {func() *Client {
+				o := *c
+				o.Credential.Opaque = nil
+				return &o
+			}(), full, full, "no binding", "no binding"},
+			"no binding that we support": {c, none, full, "no binding", "no binding"},
 			"no list of bindings": {func() *Client {
 				o := *c
 				o.Credential.Opaque = o.Credential.Opaque[:len(o.Credential.Opaque)-1]
@@ -122,6 +129,27 @@ func TestMultiCredentialRules(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Many members with many bindings and long capabilities cost no more than they are long.
+func TestMultiCredentialGrowth(t *testing.T) {
+	checkGrowth(t, 40, func(t testing.TB, n int) (int, func()) {
+		r := newRandom(4)
+		c := multiClient(t, r, true, map[string]CipherSuite{"a": 1}, "a")
+		m := must[MultiCredential](t)(UnmarshalMultiCredential(c.Credential))
+		for i := range 100 {
+			c.Capabilities.CipherSuites = append(c.Capabilities.CipherSuites, CipherSuite(2000+i))
+			m = append(m, CredentialBinding{CipherSuite: CipherSuite(1000 + i), Credential: BasicCredential(nil)})
+		}
+		c.Credential = must[Credential](t)(m.Credential(true))
+		l := c.leafNode(nil)
+		members := slices.Repeat([]Member{{Leaf: &l}}, n)
+		return n * len(c.Credential.Opaque), func() {
+			if err := CheckMultiCredentials(c.Capabilities, members, believe); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }
 
 // Whatever is decoded re-encodes to the same octets, and every prefix that ends within a binding is refused.
