@@ -60,7 +60,10 @@ func (g *Group) Reinitialize(c *Client, keyPackages []*KeyPackage) (*Group, *Wel
 	if err := g.state.checkReinitialized(g.cfg.Application, next.state); err != nil {
 		return nil, nil, err
 	}
-	return next, welcome, subset(g.cfg.Application, next.state.tree.leaves(), g.state.tree.leaves())
+	if err := subset(g.cfg.Application, next.state.tree.leaves(), g.state.tree.leaves()); err != nil {
+		return nil, nil, err
+	}
+	return next, welcome, nil
 }
 
 // Branch makes a group of some members of this one, with the version and suite of this one. c is our own client,
@@ -78,7 +81,10 @@ func (g *Group) Branch(c *Client, groupID []byte, ext Extensions, keyPackages []
 	if err != nil {
 		return nil, nil, err
 	}
-	return next, welcome, subset(g.cfg.Application, next.state.tree.leaves(), g.state.tree.leaves())
+	if err := subset(g.cfg.Application, next.state.tree.leaves(), g.state.tree.leaves()); err != nil {
+		return nil, nil, err
+	}
+	return next, welcome, nil
 }
 
 // found makes a group that is linked to the current epoch of g by its resumption PSK.
@@ -219,6 +225,7 @@ func (g *Group) Retire() {
 	if g.state.reInit == nil {
 		return
 	}
+	g.forget(g.ratchetEpochs())
 	g.out, g.memberEpoch = true, memberEpoch{leaf: g.leaf}
 	g.pending, g.outgoing, g.past, g.resumption = nil, nil, nil, nil
 }

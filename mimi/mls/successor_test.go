@@ -118,6 +118,21 @@ func TestRetireDeletesTheOldGroup(t *testing.T) {
 	}
 }
 
+// So are the pieces of its ratchet state, and what is left can be restored.
+func TestRetireDeletesThePieces(t *testing.T) {
+	w := ended(t, 2, nil)
+	g, store := w.members["a"], pieceStore{}
+	if _, count := store.save(t, g); count == 0 {
+		t.Fatal("no pieces before")
+	}
+	g.Retire()
+	store.save(t, g)
+	if len(store) > 0 {
+		t.Errorf("%d pieces are left", len(store))
+	}
+	must[*Group](t)(RestoreGroupFrom(w.cfg, g.client, must[[]byte](t)(g.State()), store.list()))
+}
+
 // The new group may be of another suite, which is what ReInit is for: other keys, hashes, signatures and nonces.
 func TestReinitializeToAnotherSuite(t *testing.T) {
 	for i, cs := range []CipherSuite{2, 3, 5, 7} {
@@ -393,8 +408,8 @@ func TestBranchIsChecked(t *testing.T) {
 			return a.Branch(w.client("a/2"), []byte("s"), nil, []*KeyPackage{list[0], list[0]})
 		},
 	} {
-		if _, _, err := branch(); err == nil {
-			t.Errorf("branched: %s", name)
+		if next, welcome, err := branch(); err == nil || next != nil || welcome != nil {
+			t.Errorf("branched: %s, %v", name, err)
 		}
 	}
 	join := func(next *Group, welcome *Welcome, err error) error {
