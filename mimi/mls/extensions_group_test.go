@@ -463,7 +463,7 @@ func TestRestoreRefusals(t *testing.T) {
 		}
 	}
 	for n := range len(ratchets) {
-		if _, err := RestoreGroup(w.cfg, g.client, state, ratchets[:n]); err == nil {
+		if again, err := RestoreGroup(w.cfg, g.client, state, ratchets[:n]); err == nil || again != nil {
 			t.Fatalf("ratchet state cut to %d octets", n)
 		}
 	}
@@ -475,6 +475,47 @@ func TestRestoreRefusals(t *testing.T) {
 	}
 	if _, err := RestoreGroup(w.cfg, g.client, state, must[[]byte](t)(newWorld(t, 20, nil).members["m0"].RatchetState())); err == nil {
 		t.Error("ratchet state of another epoch")
+	}
+}
+
+// A restored group keeps nothing of the memory it was restored from: there are secrets in it.
+func TestRestoredGroupHasItsOwnMemory(t *testing.T) {
+	w := newWorld(t, 24, nil)
+	w.add("m0", "a", "b")
+	w.commit("b", CommitOptions{Proposals: []Proposal{{Type: ProposalGroupContextExtensions}}})
+	w.tell("a", must[*Message](t)(w.members["a"].ProposeUpdate(nil)))
+	w.commit("b", CommitOptions{RenewLeaf: true})
+	for name, more := range map[string]func(*Group){
+		"proposal": func(g *Group) {
+			_, key := w.keyPackage("c")
+			must[*Message](t)(g.Propose(AddProposal(key.KeyPackage), nil))
+		},
+		"commit": func(g *Group) { must[*CommitBundle](t)(g.Commit(CommitOptions{ForcePath: true})) },
+		"ReInit": func(g *Group) {
+			g.DiscardPending()
+			g.pending = nil
+			r := Proposal{Type: ProposalReInit, ReInit: &ReInit{GroupID: []byte("new"), Version: 1, CipherSuite: 1}}
+			must[*CommitBundle](t)(g.Commit(CommitOptions{Proposals: []Proposal{r}}))
+		},
+	} {
+		g := saveRestore(t, w.cfg, w.members["a"])
+		more(g)
+		state, ratchets := must[[]byte](t)(g.State()), must[[]byte](t)(g.RatchetState())
+		input := bytes.Clone(state)
+		again := must[*Group](t)(RestoreGroup(w.cfg, g.client, input, ratchets))
+		pieces := must[[]RatchetPiece](t)(g.RatchetChanges())
+		fromPieces := must[*Group](t)(RestoreGroupFrom(w.cfg, g.client, input, pieces))
+		for i := range input {
+			input[i] = ^input[i]
+		}
+		clear(ratchets)
+		for _, p := range pieces {
+			clear(p.Data)
+		}
+		for _, again := range []*Group{again, fromPieces} {
+			equal(t, name, must[[]byte](t)(again.State()), state)
+			equal(t, name, must[[]byte](t)(again.RatchetState()), must[[]byte](t)(g.RatchetState()))
+		}
 	}
 }
 

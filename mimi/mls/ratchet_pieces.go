@@ -70,7 +70,8 @@ func (t *secretTree) stale() []uint32 {
 // part is the tree with nothing but one part.
 func (t *secretTree) part(part uint32) *secretTree {
 	p := &secretTree{suite: t.suite, width: t.width, nodes: map[uint32][]byte{}, leafs: map[uint32]*leafRatchets{}}
-	first, step, end := 2*pieceLeaves*uint64(part), uint64(1), 2*pieceLeaves*(uint64(part)+1)
+	// the node after the last leaf of a part is above it
+	first, step, end := 2*pieceLeaves*uint64(part), uint64(1), 2*pieceLeaves*(uint64(part)+1)-1
 	if part == topPart {
 		first, step, end = 2*pieceLeaves-1, 2*pieceLeaves, 2*uint64(t.width)
 	}
@@ -177,6 +178,9 @@ func (g *Group) readPiece(epoch uint64, part uint32, data []byte) error {
 		t = p.part(part)
 		t.stored = map[uint32]bool{}
 		epochs[i].secrets.tree = t
+	}
+	if part != topPart && part > (t.width-1)/pieceLeaves {
+		return errPiece
 	}
 	own := p.part(part)
 	_, twice := t.stored[part]

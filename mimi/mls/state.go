@@ -57,7 +57,7 @@ func readReInit(s *cryptobyte.String) (*ReInit, error) {
 		return nil, nil
 	}
 	var p Proposal
-	if err := p.Unmarshal(s); err != nil {
+	if err := readOwn(s, &p); err != nil {
 		return nil, err
 	}
 	return p.ReInit, nil
@@ -108,6 +108,15 @@ func restoredState(s *suite, context *GroupContext, t *ratchetTree, tag []byte, 
 	return state, nil
 }
 
+// readOwn decodes v from memory of its own: what it stands in holds secrets too, and whatever shared that would keep it.
+func readOwn(s *cryptobyte.String, v unmarshaler) error {
+	before := *s
+	if err := v.Unmarshal(s); err != nil {
+		return err
+	}
+	return unmarshalAll(bytes.Clone(consumed(before, *s)), v)
+}
+
 // addPending writes the pending proposals.
 func addPending(b *cryptobyte.Builder, pending []storedProposal) {
 	syntax.AddList(b, func(b *cryptobyte.Builder) {
@@ -135,9 +144,10 @@ func readPending(s *cryptobyte.String, suite *suite) ([]storedProposal, error) {
 		if err := p.Sender.Unmarshal(&list); err != nil {
 			return nil, err
 		}
-		if err := p.Proposal.Unmarshal(&list); err != nil {
+		if err := readOwn(&list, &p.Proposal); err != nil {
 			return nil, err
 		}
+		p.Ref = bytes.Clone(p.Ref)
 		var err error
 		if p.leafKey, err = readKey(&list, suite); err != nil {
 			return nil, err
@@ -358,7 +368,7 @@ func sameSender(a, b *LeafNode) bool {
 
 func readPast(s *cryptobyte.String, current *publicState) (*pastEpoch, error) {
 	p := &pastEpoch{context: new(GroupContext)}
-	if err := p.context.Unmarshal(s); err != nil {
+	if err := readOwn(s, p.context); err != nil {
 		return nil, err
 	}
 	ref, err := marshal(current.context.Extensions)
@@ -396,9 +406,10 @@ func readPast(s *cryptobyte.String, current *publicState) (*pastEpoch, error) {
 		if !syntax.ReadVector(&list, (*[]byte)(&l.SignatureKey)) {
 			return nil, errState
 		}
-		if err := l.Credential.Unmarshal(&list); err != nil {
+		if err := readOwn(&list, &l.Credential); err != nil {
 			return nil, err
 		}
+		l.SignatureKey = bytes.Clone(l.SignatureKey)
 		p.leaves[i] = l
 	}
 	p.secrets, err = current.suite.unmarshalEpochSecrets(s)
@@ -439,7 +450,7 @@ func (t *ratchetTree) sameNode(o *ratchetTree, x nodeIndex) bool {
 
 func (g *Group) readOutgoing(s *cryptobyte.String, version uint8) error {
 	context := new(GroupContext)
-	if err := context.Unmarshal(s); err != nil {
+	if err := readOwn(s, context); err != nil {
 		return err
 	}
 	var tag []byte
@@ -455,7 +466,7 @@ func (g *Group) readOutgoing(s *cryptobyte.String, version uint8) error {
 		return err
 	}
 	suite := g.state.suite
-	next, err := restoredState(suite, context, t, tag, reInit)
+	next, err := restoredState(suite, context, t, bytes.Clone(tag), reInit)
 	if err != nil {
 		return err
 	}
@@ -486,6 +497,7 @@ func readTreeDifference(s *cryptobyte.String, base *ratchetTree) (*ratchetTree, 
 	if uint64(leaves) > 2*(uint64(base.leafCount())+uint64(len(list))) {
 		return nil, errState
 	}
+	list = bytes.Clone(list)
 	t := &ratchetTree{suite: base.suite, slots: make([]*treeNode, treeWidth(leaves))}
 	copy(t.slots, base.slots)
 	for x := range t.slots {
@@ -530,7 +542,10 @@ func RestoreGroup(cfg Config, c *Client, state, ratchets []byte) (*Group, error)
 	if err != nil {
 		return nil, err
 	}
-	return g, g.readRatchets(ratchets)
+	if err := g.readRatchets(ratchets); err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 // restoreGroup decodes what State returned; the secret trees are still to be attached.
@@ -545,7 +560,8 @@ func restoreGroup(cfg Config, c *Client, state []byte) (*Group, error) {
 		!syntax.ReadVector(&s, &public) {
 		return nil, errState
 	}
-	// the public part is shared with the group, the rest is copied: secrets do not outlive their use in it
+	// the public part is shared with the group, the rest is read into memory of its own: secrets do not outlive their
+	// use in what the caller gave us
 	in := cryptobyte.String(bytes.Clone(public))
 	st, err := readPublicState(&in)
 	if err != nil {

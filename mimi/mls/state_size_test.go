@@ -2,6 +2,7 @@ package mls
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 )
@@ -171,6 +172,35 @@ func TestRatchetPiecesDamaged(t *testing.T) {
 			if restore(changed) == nil {
 				t.Errorf("piece %d: restored with another %s", i, what)
 			}
+		}
+	}
+}
+
+// A piece belongs to its name: neither one beyond the tree nor a node above the leaves of the piece is taken.
+func TestRatchetPiecesAreWhereTheyBelong(t *testing.T) {
+	w := bigWorld(t, 64, 63)
+	g, store := w.members["m63"], pieceStore{}
+	w.say("m0", "hello")
+	store.save(t, g)
+	c := w.members["m63"].client
+	state := must[[]byte](t)(g.State())
+	must[*Group](t)(RestoreGroupFrom(w.cfg, c, state, store.list()))
+	for _, part := range []uint32{0, topPart} {
+		id := pieceID{g.Epoch(), part}
+		for _, other := range []uint32{1 << 27, 4, topPart - 1, topPart + 1, 1<<27 + topPart} {
+			moved := maps.Clone(store)
+			delete(moved, id)
+			moved[pieceID{g.Epoch(), other}] = store[id]
+			if again, err := RestoreGroupFrom(w.cfg, c, state, moved.list()); err == nil || again != nil {
+				t.Errorf("piece %x taken for %x", other, part)
+			}
+		}
+	}
+	tree := newSecretTree(g.state.suite, make([]byte, 32), 64)
+	tree.nodes = map[uint32][]byte{30: make([]byte, 32), 31: make([]byte, 32), 32: make([]byte, 32)}
+	for part, want := range map[uint32]uint32{0: 30, topPart: 31, 1: 32} {
+		if p := tree.part(part); len(p.nodes) != 1 || p.nodes[want] == nil {
+			t.Errorf("part %x has %d nodes", part, len(p.nodes))
 		}
 	}
 }
