@@ -230,7 +230,8 @@ func (g *Group) content(t ContentType, aad []byte) framedContent {
 	}
 }
 
-// Propose makes a proposal by itself, in the form that Config.EncryptHandshakes says, and keeps it as pending. For an Update see ProposeUpdate.
+// Propose makes a proposal by itself, in the form that Config.EncryptHandshakes says, and keeps it as pending. For an
+// Update see ProposeUpdate.
 func (g *Group) Propose(p Proposal, aad []byte) (*Message, error) {
 	if p.Type == ProposalUpdate {
 		return nil, errors.New("mls: use ProposeUpdate")
@@ -279,11 +280,17 @@ func (g *Group) propose(p Proposal, leafKey *HPKEPrivateKey, aad []byte) (*Messa
 	if err != nil {
 		return nil, err
 	}
+	before := g.pending
 	if _, err := g.receiveProposal(ac, g.cfg.now()); err != nil {
 		return nil, err
 	}
 	g.pending[len(g.pending)-1].leafKey = leafKey
-	return f.protect(g.secrets, g.cfg.rand(), ac)
+	m, err := f.protect(g.secrets, g.cfg.rand(), ac)
+	if err != nil {
+		g.pending = before // nobody else will have it
+		return nil, err
+	}
+	return m, nil
 }
 
 // ForgetProposal drops a pending proposal, for instance one of ours that was not accepted.

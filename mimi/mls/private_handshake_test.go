@@ -2,7 +2,9 @@ package mls
 
 import (
 	"bytes"
+	"errors"
 	"testing"
+	"testing/iotest"
 )
 
 // privateCommit is Group.Commit with a PrivateMessage.
@@ -164,5 +166,16 @@ func TestEncryptHandshakes(t *testing.T) {
 	}
 	if m := must[*Message](t)(b.SelfRemove(nil)); m.Public == nil {
 		t.Error("a SelfRemove is encrypted")
+	}
+}
+
+// A proposal that cannot be encrypted is not kept: a commit with it would be of no use to the others.
+func TestProposalThatCannotBeEncrypted(t *testing.T) {
+	w := newWorld(t, 43, nil)
+	w.add("m0", "a")
+	a := w.members["a"]
+	a.cfg.EncryptHandshakes, a.cfg.Rand = true, iotest.ErrReader(errors.New("test: no randomness"))
+	if _, err := a.Propose(AppDataUpdateProposal(7, []byte("x")), nil); err == nil || len(a.pending) != 0 {
+		t.Errorf("%d proposals are kept, %v", len(a.pending), err)
 	}
 }
