@@ -162,8 +162,11 @@ func (m MediaType) Equal(o MediaType) bool {
 // draft-ietf-mls-extensions, Section 6.2.4
 func (g *GroupContext) Frame(mediaType MediaType, content []byte) ([]byte, error) {
 	list, err := g.MediaTypes()
-	if err != nil || list == nil {
-		return content, err
+	if err != nil {
+		return nil, err
+	}
+	if list == nil {
+		return content, nil
 	}
 	return (&ApplicationFraming{MediaType: mediaType, Content: content}).Bytes()
 }
@@ -173,8 +176,11 @@ func (g *GroupContext) Frame(mediaType MediaType, content []byte) ([]byte, error
 // draft-ietf-mls-extensions, Section 6.2.4
 func (g *GroupContext) Unframe(data []byte) (MediaType, []byte, error) {
 	list, err := g.MediaTypes()
-	if err != nil || list == nil {
-		return MediaType{}, data, err
+	if err != nil {
+		return MediaType{}, nil, err
+	}
+	if list == nil {
+		return MediaType{}, data, nil
 	}
 	f, err := UnmarshalApplicationFraming(data)
 	if err != nil {

@@ -153,6 +153,16 @@ func TestML8SafeAADInEveryMessage(t *testing.T) {
 	}
 }
 
+// What the hub refuses it says nothing else about.
+func TestHubRefusesWithoutData(t *testing.T) {
+	w := newWorld(t, 25, nil)
+	m := wire(t, must[*Message](t)(w.members["m0"].Propose(AppDataUpdateProposal(7, []byte("x")), nil)))
+	must[*Received](t)(w.hub.Process(m))
+	if r, err := w.hub.Process(m); err != ErrReplayed || r != nil {
+		t.Errorf("again: %+v, %v", r, err)
+	}
+}
+
 func TestML10SelfRemove(t *testing.T) {
 	w := appWorld(t, 10)
 	leave := must[*Message](t)(w.members["c"].SelfRemove(nil))

@@ -193,7 +193,10 @@ func (c *Config) signGroupInfo(key *SignatureKey, s *publicState, secrets *epoch
 			return nil, x.err
 		}
 	}
-	return gi, gi.sign(key)
+	if err := gi.sign(key); err != nil {
+		return nil, err
+	}
+	return gi, nil
 }
 
 // Encrypt makes an application message. The caller saves RatchetState before it sends the message. See

@@ -38,8 +38,10 @@ func NewCredentialBinding(credential Credential, key *SignatureKey, leafKey Sign
 	if err != nil {
 		return nil, err
 	}
-	b.Signature, err = key.SignWithLabel("CredentialBindingTBS", content)
-	return b, err
+	if b.Signature, err = key.SignWithLabel("CredentialBindingTBS", content); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // toBeSigned is CredentialBindingTBS.

@@ -74,9 +74,10 @@ func (p *PublicGroup) Process(m *Message) (*Received, error) {
 	}
 	r := p.received(c)
 	if c.contentType == ContentTypeProposal {
-		return r, p.receive(r, ac)
+		err = p.receive(r, ac)
+	} else {
+		r.Commit, err = p.stage(ac)
 	}
-	r.Commit, err = p.stage(ac)
 	if err != nil {
 		return nil, err
 	}

@@ -262,6 +262,14 @@ func TestFraming(t *testing.T) {
 		t.Error("unframed garbage")
 	}
 	plain := &GroupContext{}
+	// nothing is taken for unframed because the list cannot be read
+	broken := GroupContext{Extensions: must[Extensions](t)(Extensions(nil).SetAppData(AppDataDictionary{{ID: ComponentContentMediaTypes}}))}
+	if data, err := broken.Frame(MediaType{}, []byte("x")); err == nil || data != nil {
+		t.Errorf("framed by a malformed list: %x, %v", data, err)
+	}
+	if _, data, err := broken.Unframe([]byte("x")); err == nil || data != nil {
+		t.Errorf("unframed by a malformed list: %x, %v", data, err)
+	}
 	if data := must[[]byte](t)(plain.Frame(MediaType{}, []byte("x"))); string(data) != "x" {
 		t.Errorf("framed where there is no component: %x", data)
 	}
