@@ -50,6 +50,8 @@ var deviations = []deviation{
 		"Section 12.4.3.1", "joins by a Welcome only with ratchet_tree inside the GroupInfo"},
 	{"mls-go", "commit without path", "mls-go → ours", nil, missing, "a commit without path",
 		"Section 12.4", "always makes a path in a group of more than one"},
+	{"mls-go", "PrivateMessage handshake", "", nil, known, "unable to locate raw handshake body",
+		"Section 6.3.1", "refuses handshakes with padding"},
 	{"mls-go", "self-remove", "ours → mls-go", nil, missing, "proposal selfRemove",
 		"draft-ietf-mls-extensions, Section 6.3", "does not know SelfRemove"},
 	{"mls-go", "self-remove", "mls-go → ours", nil, missing, "does not support a proposal type",

@@ -19,6 +19,7 @@
 //	ours   | unsupported     | Section 12.4.3.3 | ours never puts ratchet_tree into a GroupInfo
 //	mls-go | unsupported     | Section 12.4.3.1 | joins by a Welcome only with ratchet_tree inside the GroupInfo
 //	mls-go | unsupported     | Section 12.4 | always makes a path in a group of more than one
+//	mls-go | known deviation | Section 6.3.1 | refuses handshakes with padding
 //	mls-go | unsupported     | draft-ietf-mls-extensions, Section 6.3 | does not know SelfRemove
 //	mls-rs | unsupported     | draft-ietf-mls-extensions, Section 6.3 | has SelfRemove under the private number 0xF003, not 0x000A
 //	openmls | known deviation | Section 8.4 | hashes the PSKs of its commit before those that were proposed, but lists them after

@@ -171,18 +171,7 @@ func addByProposal(w *world, x, y *implementation) error {
 	if err != nil {
 		return err
 	}
-	c, inside, err := w.newcomer(b, y)
-	if err != nil {
-		return err
-	}
-	kp, err := c.do(request{Op: "keyPackage"})
-	if err != nil {
-		return err
-	}
-	if err := w.propose(a, request{Kind: "add", KeyPackage: kp.KeyPackage}); err != nil {
-		return err
-	}
-	if err := w.commit(b, request{Op: "commit", TreeInWelcome: inside}, c); err != nil {
+	if err := w.addByProposal(a, b, y); err != nil {
 		return err
 	}
 	return w.talk()
@@ -518,18 +507,7 @@ func privateHandshake(w *world, x, y *implementation) error {
 	if err := w.commit(b, request{Op: "commit", Path: true}); err != nil {
 		return err
 	}
-	c, inside, err := w.newcomer(b, x)
-	if err != nil {
-		return err
-	}
-	kp, err := c.do(request{Op: "keyPackage"})
-	if err != nil {
-		return err
-	}
-	if err := w.propose(a, request{Kind: "add", KeyPackage: kp.KeyPackage}); err != nil {
-		return err
-	}
-	if err := w.commit(b, request{Op: "commit", TreeInWelcome: inside}, c); err != nil {
+	if err := w.addByProposal(a, b, x); err != nil {
 		return err
 	}
 	return w.talk()

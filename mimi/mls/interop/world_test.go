@@ -123,6 +123,22 @@ func (w *world) add(by *member, r request, newcomers ...*member) error {
 	return w.commit(by, r, newcomers...)
 }
 
+// addByProposal has one member propose a newcomer of impl and another commit that.
+func (w *world) addByProposal(proposer, committer *member, impl *implementation) error {
+	m, inside, err := w.newcomer(committer, impl)
+	if err != nil {
+		return err
+	}
+	kp, err := m.do(request{Op: "keyPackage"})
+	if err != nil {
+		return err
+	}
+	if err := w.propose(proposer, request{Kind: "add", KeyPackage: kp.KeyPackage}); err != nil {
+		return err
+	}
+	return w.commit(committer, request{Op: "commit", TreeInWelcome: inside}, m)
+}
+
 // commit has a member commit, everybody else process the commit, the newcomers join, and compares the states.
 func (w *world) commit(by *member, r request, newcomers ...*member) error {
 	out, err := by.do(r)
