@@ -47,15 +47,8 @@ func (g *Group) Commit(o CommitOptions) (*CommitBundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &committer{
-		cfg:        &g.cfg,
-		client:     g.client,
-		p:          p,
-		keys:       g.keys.without(p.tree),
-		initSecret: g.secrets.init,
-		secrets:    g.secrets,
-		aad:        o.AAD,
-	}
+	b := g.committer(p)
+	b.aad = o.AAD
 	if b.psks, err = g.findPSKs(p.list.pskIDs()); err != nil {
 		return nil, err
 	}
@@ -71,6 +64,18 @@ func (g *Group) Commit(o CommitOptions) (*CommitBundle, error) {
 	bundle.Dropped = dropped
 	g.outgoing = bundle.Staged
 	return bundle, nil
+}
+
+// committer begins a commit of ours that leads to p.
+func (g *Group) committer(p *provisional) *committer {
+	return &committer{
+		cfg:        &g.cfg,
+		client:     g.client,
+		p:          p,
+		keys:       g.keys.without(p.tree),
+		initSecret: g.secrets.init,
+		secrets:    g.secrets,
+	}
 }
 
 // nextLeaf is our leaf for a path, without keys and signature.

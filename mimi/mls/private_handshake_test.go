@@ -13,9 +13,8 @@ func (g *Group) privateCommit(o CommitOptions) (*CommitBundle, *Commit, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &committer{
-		cfg: &g.cfg, client: g.client, p: p, keys: g.keys.without(p.tree), initSecret: g.secrets.init, aad: o.AAD,
-	}
+	c := g.committer(p)
+	c.aad = o.AAD
 	if c.psks, err = g.findPSKs(p.list.pskIDs()); err != nil {
 		return nil, nil, err
 	}

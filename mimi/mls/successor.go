@@ -132,16 +132,8 @@ func (g *Group) commitFirst(proposals []Proposal, usage ResumptionPSKUsage, psk 
 	if err != nil {
 		return nil, err
 	}
-	b := &committer{
-		cfg:        &g.cfg,
-		client:     g.client,
-		p:          p,
-		keys:       g.keys.without(p.tree),
-		initSecret: g.secrets.init,
-		secrets:    g.secrets,
-		psks:       []preSharedKey{psk},
-		newLeaf:    leaf,
-	}
+	b := g.committer(p)
+	b.psks, b.newLeaf = []preSharedKey{psk}, leaf
 	// nobody sees the commit: with safe_aad it carries an empty list
 	if _, ok := g.AppData().Get(ComponentSafeAAD); ok {
 		b.aad = []byte{0}
