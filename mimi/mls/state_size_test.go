@@ -40,11 +40,15 @@ func (s pieceStore) list() []RatchetPiece {
 	return list
 }
 
-// TestRatchetStateSize prints what is written after a message in a group of a thousand, from the best case to the
-// worst: one member talks; everybody has sent in the current epoch; in all epochs that are kept.
+// TestRatchetStateSize prints what is written after a message in a group of a thousand, a hundred with -short, from the
+// best case to the worst: one member talks; everybody has sent in the current epoch; in all epochs that are kept.
 func TestRatchetStateSize(t *testing.T) {
-	w := bigWorld(t, 1000, 999)
-	g, store := w.members["m999"], pieceStore{}
+	n := 1000
+	if testing.Short() {
+		n = 100
+	}
+	w := bigWorld(t, n, n-1)
+	g, store := w.members[fmt.Sprint("m", n-1)], pieceStore{}
 	step := func(what string, limit int) {
 		t.Helper()
 		size, count := store.save(t, g)
@@ -60,7 +64,7 @@ func TestRatchetStateSize(t *testing.T) {
 	step("the second one", 2000)
 	for epoch := range maxPast + 1 {
 		most := 0
-		for i := range LeafIndex(1000) {
+		for i := range LeafIndex(n) {
 			use := must[*keyUse](t)(g.secrets.tree.find(i, applicationRatchet, 5))
 			use.apply()
 			size, _ := store.save(t, g)

@@ -12,7 +12,7 @@ import (
 )
 
 // TestFigures prints what a person waits for. It checks nothing, because the time a shared machine takes says little:
-// KITH_FIGURES=1 go test -tags browser -run Figures -v ./web/browsertest
+// KITH_FIGURES=1 go test -tags browser -run TestFigures -v ./web/browsertest
 func TestFigures(t *testing.T) {
 	if os.Getenv("KITH_FIGURES") == "" {
 		t.Skip("figures are measured on request: KITH_FIGURES=1")

@@ -173,7 +173,7 @@ func descendants(t *testing.T, root int) []int {
 
 // engineTestFlags are those with which static/build compiles the engine.
 var engineTestFlags = []string{
-	"-trimpath", "-ldflags=-s -w", "-gcflags=all=-l", "-gcflags=crypto/internal/fips140/edwards25519/...=",
+	"-trimpath", "-tags=mls_suite1", "-ldflags=-s -w", "-gcflags=all=-l", "-gcflags=crypto/internal/fips140/edwards25519/...=",
 	"-gcflags=crypto/internal/fips140/aes/...=", "-gcflags=crypto/internal/fips140/sha256=",
 	"-gcflags=crypto/internal/fips140/sha512=", "-gcflags=math/bits=",
 }
