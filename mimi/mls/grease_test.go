@@ -59,8 +59,8 @@ func TestML3Grease(t *testing.T) {
 			t.Errorf("key package with extensions %v", key.KeyPackage.Extensions.types())
 		}
 		last := must[*KeyPackageSecrets](t)(NewLastResortKeyPackage(w.cfg, c, Lifetime{0, 1 << 40}, nil))
-		if !last.KeyPackage.LastResort() {
-			t.Error("the mark of last resort is lost")
+		if marked := must[AppDataDictionary](t)(last.KeyPackage.Extensions.AppData()); !last.KeyPackage.LastResort() || len(marked) != 2 {
+			t.Errorf("key package of last resort with dictionary %v", marked)
 		}
 		// RFC 9420, Section 13.5: our own capabilities are without
 		if !slices.Equal(c.Capabilities.Extensions, plain.Extensions) || !slices.Equal(c.Capabilities.Proposals, plain.Proposals) {

@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -402,5 +403,44 @@ func TestAppAck(t *testing.T) {
 	p.AppEphemeral = &AppEphemeral{Component: ComponentAppAck, Data: bad}
 	if _, err := w.members["a"].Commit(CommitOptions{Proposals: []Proposal{p}}); err == nil {
 		t.Error("a range that ends before it begins")
+	}
+}
+
+// orderApp notes in which order it is shown AppEphemeral proposals and updates.
+type orderApp struct {
+	testApp
+	seen *[]string
+}
+
+func (a orderApp) CheckEphemeral(id ComponentID, data []byte) error {
+	*a.seen = append(*a.seen, fmt.Sprintf("ephemeral %d %s", id, data))
+	return nil
+}
+
+func (a orderApp) UpdateComponent(id ComponentID, old []byte, updates [][]byte) ([]byte, error) {
+	*a.seen = append(*a.seen, fmt.Sprintf("update %d %s", id, bytes.Join(updates, []byte(","))))
+	return a.testApp.UpdateComponent(id, old, updates)
+}
+
+// draft-ietf-mls-extensions, Section 4.8: AppEphemeral in the order of the commit, all of them before AppDataUpdate.
+func TestAppEphemeralOrder(t *testing.T) {
+	w := newWorld(t, 13, nil)
+	var seen []string
+	w.cfg.Application = orderApp{seen: &seen}
+	w.members["m0"].cfg = w.cfg
+	w.add("m0", "a")
+	ephemeral := func(id ComponentID, data string) Proposal {
+		return Proposal{Type: ProposalAppEphemeral, AppEphemeral: &AppEphemeral{Component: id, Data: []byte(data)}}
+	}
+	b := must[*CommitBundle](t)(w.members["m0"].Commit(CommitOptions{Proposals: []Proposal{
+		AppDataUpdateProposal(7, []byte("x")), ephemeral(9, "first"), AppDataUpdateProposal(7, []byte("y")), ephemeral(8, "other"), ephemeral(9, "second"),
+	}}))
+	w.hub.cfg = w.cfg
+	for name, process := range map[string]func(*Message) (*Received, error){"hub": w.hub.Process, "member": w.members["a"].Process} {
+		seen = nil
+		must[*Received](t)(process(wire(t, b.Commit)))
+		if want := []string{"ephemeral 9 first", "ephemeral 8 other", "ephemeral 9 second", "update 7 x,y"}; !slices.Equal(seen, want) {
+			t.Errorf("%s: %q", name, seen)
+		}
 	}
 }
