@@ -10,6 +10,7 @@
 // The packages below this one, each of which follows one document:
 //
 //   - mls: Messaging Layer Security, RFC 9420 with draft-ietf-mls-extensions. Knows no room, user or URI.
+//   - mls/interop: tests of mls against other implementations; no code.
 //   - content: draft-ietf-mimi-content-08, what is inside a message, and draft-mahy-mimi-message-status-01.
 //   - identity: the certificates that tie an MLS signature key to a client and a user.
 //   - policy: draft-ietf-mimi-room-policy-03, roles, capabilities and the other components of a room's state.

@@ -1,7 +1,7 @@
 // Package mls implements Messaging Layer Security (RFC 9420) and draft-ietf-mls-extensions: the application data
-// dictionary, AppDataUpdate, AppEphemeral, SelfRemove, safe AAD, the safe exporter, media types, wire formats and
-// KeyPackages of last resort. It knows no room, user or provider, has no clock, no I/O and no goroutine, and takes its
-// randomness from the caller.
+// dictionary, AppDataUpdate, AppEphemeral, AppAck, SelfRemove, safe AAD, the safe exporter, media types, wire formats,
+// multi-credentials and KeyPackages of last resort. It knows no room, user or provider, has no clock, no I/O and no
+// goroutine, and takes its randomness from the caller.
 //
 // # The parts
 //
@@ -23,7 +23,8 @@
 //
 // Proposals wait for a commit: [Group.Propose], [Group.ProposeUpdate], [Group.SelfRemove]; from outside
 // [ProposeExternal] and [ProposeJoin]. A commit takes all valid ones along and says what it had to drop. Those that wait
-// are committed before anything is sent: [Group.ProposalsToCommit], [Config.CommitFirst].
+// are committed before anything is sent: [Group.ProposalsToCommit], [Config.CommitFirst]. Commits and proposals are
+// public, so that a verifier can follow, unless [Config.EncryptHandshakes] says otherwise.
 //
 // # Ways into a group
 //
@@ -47,10 +48,11 @@
 // # What is stored
 //
 // [Group.State] changes with epochs and proposals, [Group.RatchetState] with every message; [RestoreGroup] takes both,
-// saved together. The caller saves before it sends: a key whose use was not saved would be used twice, a pending commit
-// that was not saved could not be followed. [PublicGroup.State] and [RestorePublicGroup] are a verifier's. The first octet
-// is a version; older versions are read. Consumed secrets are neither in memory nor in a state. Five past epochs are kept
-// to read late messages, and sixteen resumption PSKs.
+// saved together. In a large group the ratchet state is better stored in pieces, of which a message changes few:
+// [Group.RatchetChanges], [RestoreGroupFrom]. The caller saves before it sends: a key whose use was not saved would be
+// used twice, a pending commit that was not saved could not be followed. [PublicGroup.State] and [RestorePublicGroup] are
+// a verifier's. The first octet is a version; older versions are read. Consumed secrets are neither in memory nor in a
+// state. Five past epochs are kept to read late messages, and sixteen resumption PSKs.
 //
 // # Errors
 //
