@@ -236,6 +236,45 @@ func TestML11ExternalSender(t *testing.T) {
 	w.refused("", must[*Message](t)(ProposeJoin(w.hub.Context(), c.SignatureKey, other.KeyPackage, nil)), "signature")
 }
 
+// RFC 9420, Section 12.1.8, and draft-ietf-mls-extensions, Sections 4.7 and 4.8: each type that an external sender may
+// propose goes into a commit.
+func TestML11EveryTypeFromOutside(t *testing.T) {
+	for i, kind := range []ProposalType{
+		ProposalAdd, ProposalRemove, ProposalPSK, ProposalReInit, ProposalGroupContextExtensions, ProposalAppDataUpdate, ProposalAppEphemeral,
+	} {
+		w, key := outsideWorld(t, 500+uint64(i))
+		w.cfg.Application = orderApp{seen: new([]string)}
+		w.cfg.PSK = func(*PreSharedKeyID) []byte { return []byte("secret") }
+		w.hub.cfg = w.cfg
+		for _, g := range w.members {
+			g.cfg = w.cfg
+		}
+		next := must[*SignatureKey](t)(GenerateSignatureKey(suite1.id, w.r))
+		senders := must[[]byte](t)(MarshalExternalSenders([]ExternalSender{{next.Public(), BasicCredential([]byte("hub"))}}))
+		_, kp := w.keyPackage("d")
+		p := map[ProposalType]Proposal{
+			ProposalAdd:                    AddProposal(kp.KeyPackage),
+			ProposalRemove:                 RemoveProposal(w.members["c"].OwnLeaf()),
+			ProposalPSK:                    must[Proposal](t)(NewPSKProposal(w.cfg, suite1.id, PreSharedKeyID{Type: PSKExternal, ID: []byte("id")})),
+			ProposalReInit:                 {Type: ProposalReInit, ReInit: &ReInit{GroupID: []byte("new"), Version: VersionMLS10, CipherSuite: suite1.id}},
+			ProposalGroupContextExtensions: GroupContextExtensionsProposal(Extensions{{ExtensionExternalSenders, senders}}),
+			ProposalAppDataUpdate:          AppDataUpdateProposal(3, []byte("x")),
+			ProposalAppEphemeral:           {Type: ProposalAppEphemeral, AppEphemeral: &AppEphemeral{Component: 3, Data: []byte("x")}},
+		}[kind]
+		w.tell("", must[*Message](t)(ProposeExternal(w.hub.Context(), 0, key, p, nil)))
+		list := w.commit("a", CommitOptions{}).Staged.Proposals()
+		if len(list) != 1 || list[0].Proposal.Type != kind || list[0].Sender.Type != SenderExternal {
+			t.Errorf("type %d: %+v", kind, list)
+		}
+		if kind != ProposalGroupContextExtensions {
+			continue
+		}
+		// a list that has been replaced holds from the commit on
+		w.refused("", must[*Message](t)(ProposeExternal(w.hub.Context(), 0, key, RemoveProposal(0), nil)), "signature")
+		w.tell("", must[*Message](t)(ProposeExternal(w.hub.Context(), 0, next, RemoveProposal(0), nil)))
+	}
+}
+
 // A proposal that was sent but not saved before a crash comes back and is known again.
 func TestOwnProposalAfterCrash(t *testing.T) {
 	w := newWorld(t, 22, nil)
