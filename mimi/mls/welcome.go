@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -13,6 +14,13 @@ import (
 type EncryptedGroupSecrets struct {
 	NewMember KeyPackageRef
 	Secrets   HPKECiphertext
+}
+
+func (x *EncryptedGroupSecrets) unmarshal(s *cryptobyte.String) error {
+	if !syntax.ReadVector(s, (*[]byte)(&x.NewMember)) {
+		return errWelcome
+	}
+	return x.Secrets.Unmarshal(s)
 }
 
 // Welcome tells new members what they need to join (RFC 9420, Section 12.4.3.1).
@@ -61,12 +69,16 @@ func (w *Welcome) Unmarshal(s *cryptobyte.String) error {
 	if !s.ReadUint16((*uint16)(&w.CipherSuite)) || !syntax.ReadList(s, &list) {
 		return errWelcome
 	}
-	for !list.Empty() {
-		var x EncryptedGroupSecrets
-		if !syntax.ReadVector(&list, (*[]byte)(&x.NewMember)) {
-			return errWelcome
+	// counted first: entries are short and take many times their length, so that a list that grows is mostly copied
+	var n int
+	for rest := list; !rest.Empty(); n++ {
+		if err := new(EncryptedGroupSecrets).unmarshal(&rest); err != nil {
+			return err
 		}
-		if err := x.Secrets.Unmarshal(&list); err != nil {
+	}
+	for w.Secrets = slices.Grow(w.Secrets, n); !list.Empty(); {
+		var x EncryptedGroupSecrets
+		if err := x.unmarshal(&list); err != nil {
 			return err
 		}
 		w.Secrets = append(w.Secrets, x)
