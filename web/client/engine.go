@@ -243,7 +243,8 @@ func (e *engine) nowMS() uint64 { return uint64(e.now().UnixMilli()) }
 func (e *engine) drop(reason string) { e.dropped[reason]++ }
 
 func (e *engine) mlsConfig() mls.Config {
-	return mls.Config{Now: e.now, Rand: e.cfg.Rand, Application: e.application(), VerifyEd25519: e.cfg.VerifyEd25519}
+	return mls.Config{Now: e.now, Rand: e.cfg.Rand, Application: e.application(), VerifyEd25519: e.cfg.VerifyEd25519,
+		GREASE: true}
 }
 
 func parseSeq(key string) (uint64, bool) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kith/mimi"
+	"kith/mimi/mls"
 	rooms "kith/mimi/room"
 	"kith/web/client"
 )
@@ -138,6 +139,21 @@ func TestML13PackagesAreRefilled(t *testing.T) {
 			_, err := alice.session.NewGroup(context.Background(), name, []string{"bob"})
 			must(t, err)
 			bob.awaitRoom(name)
+		}
+	})
+}
+
+// TestML3PackagesAreGreased looks for reserved values in what a device publishes: whoever chokes on them is found out
+// before a real extension comes.
+func TestML3PackagesAreGreased(t *testing.T) {
+	world(t, func(h *hub) {
+		alice := h.join("alice")
+		alice.until("packages", func() bool { return len(h.published(alice)) > 0 })
+		for _, kp := range h.published(alice) {
+			reserved := func(e mls.ExtensionType) bool { return e&0x0F0F == 0x0A0A && e>>8 == e&0xFF }
+			if !slices.ContainsFunc(kp.LeafNode.Capabilities.Extensions, reserved) {
+				t.Fatal("a leaf without GREASE")
+			}
 		}
 	})
 }

@@ -450,6 +450,18 @@ func (h *hub) publish(c *hubConn, req *api.Request) ([]byte, error) {
 	return (&api.PublishResponse{Available: uint32(len(d.packages))}).Bytes()
 }
 
+// published are the KeyPackages of a user's devices that nobody has claimed.
+func (h *hub) published(a *agent) (list []*mls.KeyPackage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range h.devices {
+		if d.user == a.user {
+			list = append(list, d.packages...)
+		}
+	}
+	return list
+}
+
 func (h *hub) keyMaterial(c *hubConn, req *api.Request) ([]byte, error) {
 	r, err := wire.UnmarshalKeyMaterialRequest(req.Body)
 	if err != nil {
