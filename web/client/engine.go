@@ -161,19 +161,20 @@ func (e *engine) wake() {
 	e.waiters = kept
 }
 
-// do runs fn on the loop.
+// do runs fn on the loop. Once the loop has taken fn it is waited for, whatever ends meanwhile: the caller's variables
+// are fn's until then.
 func (e *engine) do(ctx context.Context, fn func() error) error {
 	done := make(chan error, 1)
-	select {
-	case e.tasks <- func() { done <- fn() }:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-e.ctx.Done():
-		return e.stopped()
+	task := func() {
+		err := error(errStopped) // should it panic
+		defer func() { done <- err }()
+		err = fn()
 	}
 	select {
-	case err := <-done:
-		return err
+	case e.tasks <- task:
+		return <-done
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-e.ctx.Done():
 		return e.stopped()
 	}
