@@ -3,7 +3,7 @@
 // browser profile, and answers all tabs. The others wait for the lock and take
 // over when it is freed, which the browser does even if a tab is killed.
 //
-// The build puts Go's wasm_exec.js in front of this file.
+// The build puts Go's wasm_exec.js and x25519.js in front of this file.
 (() => {
   'use strict';
 

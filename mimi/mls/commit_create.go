@@ -411,7 +411,7 @@ func (b *committer) makePath(commit *Commit) error {
 	if err != nil {
 		return err
 	}
-	commit.Path.Nodes, err = b.path.encrypt(p.tree, p.added, context)
+	commit.Path.Nodes, err = b.path.encrypt(b.cfg, p.tree, p.added, context)
 	return err
 }
 
@@ -473,16 +473,14 @@ func (b *committer) welcome(gi *GroupInfo, joiner, pskSecret []byte) (*Welcome, 
 	if err != nil {
 		return nil, err
 	}
-	w := &Welcome{CipherSuite: s.id, EncryptedGroupInfo: sealed}
 	ids := b.p.list.pskIDs()
+	members := make([]newMember, len(b.p.list.adds))
 	for k, add := range b.p.list.adds {
-		secrets := &groupSecrets{joinerSecret: joiner, psks: ids}
+		members[k] = newMember{add.Proposal.Add, &groupSecrets{joinerSecret: joiner, psks: ids}}
 		if b.path != nil {
-			secrets.pathSecret = b.path.secretFor(b.p.leaf, b.p.added[k])
-		}
-		if err := w.addMember(s, add.Proposal.Add, secrets); err != nil {
-			return nil, err
+			members[k].secrets.pathSecret = b.path.secretFor(b.p.leaf, b.p.added[k])
 		}
 	}
-	return w, nil
+	w := &Welcome{CipherSuite: s.id, EncryptedGroupInfo: sealed}
+	return w, w.addMembers(b.cfg, s, members)
 }

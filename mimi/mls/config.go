@@ -31,6 +31,11 @@ type Config struct {
 	// returns nil only if all are valid under RFC 8032, Section 5.1.7, by the equation without the cofactor. Any
 	// error makes the package verify them itself, so that an error refuses nothing.
 	VerifyEd25519 func(checks []SignatureCheck) error
+	// ExchangeX25519 exchanges keys for many encryptions at once, in whatever way is faster than ours; nil: there is
+	// none. For each public key, in order, it makes an ephemeral key pair from a cryptographic generator, never to be used
+	// or shown again, and computes the secret that the two share by RFC 7748, Section 6.1. What it returns is believed
+	// and its secrets are cleared after use. Any error makes the package encrypt without it.
+	ExchangeX25519 func(publicKeys []HPKEPublicKey) ([]X25519Exchange, error)
 	// MaxLifetime bounds the lifetime of a KeyPackage's leaf, from its beginning to its end: longer ones are refused
 	// wherever they appear. 0 is DefaultMaxLifetime, or no bound if Now is nil; negative is no bound. All members should
 	// have the same.

@@ -73,6 +73,7 @@ type suite struct {
 	newAEAD     func(key []byte) (cipher.AEAD, error)
 	derive      func(secret []byte) (hpke.PrivateKey, error) // KEM.DeriveKeyPair if it is not that of kem; may be nil
 	weakKey     func(public []byte) bool                     // public HPKE keys that parse but cannot be encrypted to; may be nil
+	x25519      bool                                         // the application may be asked for exchanges: Config.ExchangeX25519
 	signature   signatureScheme
 }
 
@@ -101,6 +102,7 @@ var suite1 = &suite{
 	nonceSize: 12,
 	newAEAD:   newAESGCM,
 	weakKey:   lowOrderX25519,
+	x25519:    true,
 	signature: schemeEd25519,
 }
 

@@ -24,5 +24,6 @@ var suite3 = &suite{
 	nonceSize: chacha20poly1305.NonceSize,
 	newAEAD:   chacha20poly1305.New,
 	weakKey:   lowOrderX25519,
+	x25519:    true,
 	signature: schemeEd25519,
 }

@@ -247,7 +247,7 @@ func (v *treeKEMVectors) checkNewPath(t *testing.T, before *ratchetTree, sender 
 	}
 	after.setLeaf(sender, &leaf)
 	context := v.context(t, after)
-	nodes := must[[]UpdatePathNode](t)(made.encrypt(after, nil, context))
+	nodes := must[[]UpdatePathNode](t)(made.encrypt(&Config{}, after, nil, context))
 	for own, keys := range all {
 		if own == sender {
 			continue

@@ -113,17 +113,22 @@ func (t *ratchetTree) recipients(copath nodeIndex, added []LeafIndex) []nodeInde
 // encrypt makes the UpdatePathNodes; t is the tree with the path merged, context the provisional GroupContext.
 //
 // RFC 9420, Section 7.6
-func (p *newPath) encrypt(t *ratchetTree, added []LeafIndex, context []byte) ([]UpdatePathNode, error) {
+func (p *newPath) encrypt(cfg *Config, t *ratchetTree, added []LeafIndex, context []byte) ([]UpdatePathNode, error) {
 	nodes := make([]UpdatePathNode, len(p.steps))
+	var to []recipient
 	for k, step := range p.steps {
-		nodes[k].EncryptionKey = p.keys[k].Public()
+		first := len(to)
 		for _, x := range t.recipients(step.copath, added) {
-			ct, err := t.suite.encryptWithLabel(t.publicKey(x), "UpdatePathNode", context, p.secrets[k])
-			if err != nil {
-				return nil, err
-			}
-			nodes[k].EncryptedPathSecret = append(nodes[k].EncryptedPathSecret, ct)
+			to = append(to, recipient{t.publicKey(x), p.secrets[k]})
 		}
+		nodes[k] = UpdatePathNode{EncryptionKey: p.keys[k].Public(), EncryptedPathSecret: make([]HPKECiphertext, len(to)-first)}
+	}
+	list, err := t.suite.encryptToAll(cfg, to, "UpdatePathNode", context)
+	if err != nil {
+		return nil, err
+	}
+	for k := range nodes {
+		list = list[copy(nodes[k].EncryptedPathSecret, list):]
 	}
 	return nodes, nil
 }

@@ -143,23 +143,36 @@ func (w *Welcome) find(ref KeyPackageRef) (*EncryptedGroupSecrets, bool) {
 	return nil, false
 }
 
-// addMember encrypts the secrets of one new member; EncryptedGroupInfo must be set.
+// newMember is somebody for whom a Welcome is made.
+type newMember struct {
+	keyPackage *KeyPackage
+	secrets    *groupSecrets
+}
+
+// addMembers encrypts the secrets of the new members; EncryptedGroupInfo must be set.
 //
 // RFC 9420, Section 12.4.3.1
-func (w *Welcome) addMember(s *suite, kp *KeyPackage, secrets *groupSecrets) error {
-	ref, err := kp.Ref()
+func (w *Welcome) addMembers(cfg *Config, s *suite, members []newMember) error {
+	to, refs := make([]recipient, len(members)), make([]KeyPackageRef, len(members))
+	for i, m := range members {
+		var err error
+		if refs[i], err = m.keyPackage.Ref(); err != nil {
+			return err
+		}
+		plaintext, err := marshal(m.secrets)
+		if err != nil {
+			return err
+		}
+		defer clear(plaintext)
+		to[i] = recipient{m.keyPackage.InitKey, plaintext}
+	}
+	list, err := s.encryptToAll(cfg, to, "Welcome", w.EncryptedGroupInfo)
 	if err != nil {
 		return err
 	}
-	plaintext, err := marshal(secrets)
-	if err != nil {
-		return err
+	for i, ct := range list {
+		w.Secrets = append(w.Secrets, EncryptedGroupSecrets{NewMember: refs[i], Secrets: ct})
 	}
-	ct, err := s.encryptWithLabel(kp.InitKey, "Welcome", w.EncryptedGroupInfo, plaintext)
-	if err != nil {
-		return err
-	}
-	w.Secrets = append(w.Secrets, EncryptedGroupSecrets{NewMember: ref, Secrets: ct})
 	return nil
 }
 

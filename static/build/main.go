@@ -129,8 +129,8 @@ func (b *bundle) engine(pkg string) error {
 	return nil
 }
 
-// worker joins Go's own loader and our host to one classic script, so that the
-// worker loads nothing else.
+// worker joins Go's own loader, the cryptography that it has the browser do and
+// our host to one classic script, so that the worker loads nothing else.
 func (b *bundle) worker() error {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -140,11 +140,15 @@ func (b *bundle) worker() error {
 	if err != nil {
 		return err
 	}
+	exchange, err := os.ReadFile("x25519.js")
+	if err != nil {
+		return err
+	}
 	host, err := os.ReadFile("worker.js")
 	if err != nil {
 		return err
 	}
-	return b.script("worker.js", slices.Concat(loader, []byte("\n"), host))
+	return b.script("worker.js", slices.Concat(loader, []byte("\n"), exchange, []byte("\n"), host))
 }
 
 // page adds styles, modules and the document that names them.

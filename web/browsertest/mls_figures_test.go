@@ -210,6 +210,7 @@ func serveFigures(t *testing.T, folder string) *httptest.Server {
 		"/engine.wasm":  filepath.Join(folder, "engine.wasm"),
 		"/worker.js":    filepath.Join("testdata", "mls_worker.js"),
 		"/tests.js":     filepath.Join("testdata", "test_worker.js"),
+		"/x25519.js":    filepath.Join("..", "..", "static", "x25519.js"),
 		"/wasm_exec.js": filepath.Join(strings.TrimSpace(string(root)), "lib", "wasm", "wasm_exec.js"),
 	}
 	modules := filepath.Join(folder, "node_modules")

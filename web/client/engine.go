@@ -244,8 +244,10 @@ func (e *engine) nowMS() uint64 { return uint64(e.now().UnixMilli()) }
 func (e *engine) drop(reason string) { e.dropped[reason]++ }
 
 func (e *engine) mlsConfig() mls.Config {
-	return mls.Config{Now: e.now, Rand: e.cfg.Rand, Application: e.application(), VerifyEd25519: e.cfg.VerifyEd25519,
-		GREASE: true}
+	return mls.Config{
+		Now: e.now, Rand: e.cfg.Rand, Application: e.application(), GREASE: true,
+		VerifyEd25519: e.cfg.VerifyEd25519, ExchangeX25519: e.cfg.ExchangeX25519,
+	}
 }
 
 func parseSeq(key string) (uint64, bool) {

@@ -25,7 +25,16 @@ type Config struct {
 	Rand       io.Reader        // nil: crypto/rand
 	// VerifyEd25519 verifies many signatures at once; see mls.Config. nil: mls does it.
 	VerifyEd25519 func(checks []SignatureCheck) error
+	// ExchangeX25519 exchanges keys for many encryptions at once; see mls.Config. nil: mls does it.
+	ExchangeX25519 func(publicKeys []HPKEPublicKey) ([]X25519Exchange, error)
 }
+
+type (
+	// HPKEPublicKey is a key with which ExchangeX25519 is to make an exchange.
+	HPKEPublicKey = mls.HPKEPublicKey
+	// X25519Exchange is what ExchangeX25519 returns for a key.
+	X25519Exchange = mls.X25519Exchange
+)
 
 // SignatureCheck is a signature that VerifyEd25519 is to verify.
 type SignatureCheck = mls.SignatureCheck

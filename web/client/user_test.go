@@ -26,9 +26,9 @@ type agent struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 
-	mu       sync.Mutex
-	views    []client.View
-	verified int // signatures that the browser was asked about
+	mu                  sync.Mutex
+	views               []client.View
+	verified, exchanged int // signatures and exchanges that the browser was asked for
 }
 
 // join makes an account and starts its first browser.
@@ -66,7 +66,7 @@ func (h *hub) device(name string) *agent {
 func (a *agent) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel, a.done = cancel, make(chan struct{})
-	a.session = client.New(client.Config{Store: a.store, Transport: a.transport, DeviceName: "test", VerifyEd25519: a.verifyEd25519, Post: func(v client.View) {
+	a.session = client.New(client.Config{Store: a.store, Transport: a.transport, DeviceName: "test", VerifyEd25519: a.verifyEd25519, ExchangeX25519: a.exchangeX25519, Post: func(v client.View) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.views = append(a.views, v)

@@ -58,8 +58,9 @@ func (application) UpdateComponent(mls.ComponentID, []byte, [][]byte) ([]byte, e
 
 // helped is what the engine gives mls, alone the same without the browser's help.
 var (
-	alone  = mls.Config{Application: application{}}
-	helped = mls.Config{Application: application{}, VerifyEd25519: verifyEd25519}
+	alone   = mls.Config{Application: application{}}
+	helped  = mls.Config{Application: application{}, VerifyEd25519: verifyEd25519, ExchangeX25519: helpful.exchangeX25519}
+	helpful = new(exchanger)
 )
 
 func must[T any](v T, err error) T {

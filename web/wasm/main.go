@@ -23,7 +23,7 @@ func main() {
 	s := client.New(client.Config{
 		Store: store{h}, Transport: transport{h}, DeviceName: arguments{h.Value}.str("deviceName"),
 		Post:          func(v client.View) { h.Call("post", toJS(pageMessage{"view", v.Kind, v.Value})) },
-		VerifyEd25519: verifyEd25519,
+		VerifyEd25519: verifyEd25519, ExchangeX25519: new(exchanger).exchangeX25519,
 	})
 	engine := js.Global().Get("Object").New()
 	// start() → Promise<undefined>: the session lives as long as the worker

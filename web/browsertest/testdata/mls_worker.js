@@ -16,6 +16,7 @@ const repeated = (operations) => Object.fromEntries(Object.entries(operations).m
 
 async function kith(members, populated) {
   await import('/wasm_exec.js');
+  await import('/x25519.js');
   const go = new Go();
   go.argv = ['figures', '-test.run=^TestEngineFigures$'];
   go.env = { KITH_FIGURES: '1' };

@@ -2,6 +2,7 @@
 const lines = [];
 console.log = (line) => lines.push(String(line));
 await import('/wasm_exec.js');
+await import('/x25519.js');
 const go = new Go();
 let code = -1;
 go.argv = ['tests', '-test.v', `-test.run=${new URL(self.location.href).searchParams.get('run')}`];
