@@ -30,6 +30,15 @@ type RatchetPiece struct {
 
 var errPiece = errors.New("mls: malformed piece of the ratchet state")
 
+// pieceState is what is known of the piece of a part.
+type pieceState uint8
+
+const (
+	pieceNone    pieceState = iota // there is no piece yet
+	pieceStale                     // the part has changed since
+	pieceCurrent                   // it is up to date
+)
+
 // treePart is the part of the secret tree that a node belongs to.
 func treePart(node uint32) uint32 {
 	x := nodeIndex(node)
@@ -43,24 +52,24 @@ func treePart(node uint32) uint32 {
 // changed remembers that a part differs from its piece.
 func (t *secretTree) changed(part uint32) {
 	if t.stored != nil {
-		t.stored[part] = false
+		t.stored[part] = min(t.stored[part], pieceStale)
 	}
 }
 
 // stale lists the parts that differ from their pieces, all of them if there have been no pieces yet.
 func (t *secretTree) stale() []uint32 {
 	if t.stored == nil {
-		t.stored = map[uint32]bool{}
+		t.stored = map[uint32]pieceState{}
 		for node := range t.nodes {
-			t.stored[treePart(node)] = false
+			t.stored[treePart(node)] = pieceNone
 		}
 		for leaf := range t.leafs {
-			t.stored[leaf/pieceLeaves] = false
+			t.stored[leaf/pieceLeaves] = pieceNone
 		}
 	}
 	var list []uint32
 	for _, part := range slices.Sorted(maps.Keys(t.stored)) {
-		if !t.stored[part] {
+		if t.stored[part] != pieceCurrent {
 			list = append(list, part)
 		}
 	}
@@ -97,20 +106,30 @@ func (g *Group) RatchetChanges() ([]RatchetPiece, error) {
 	for _, e := range g.ratchetEpochs() {
 		t := e.secrets.tree
 		for _, part := range t.stale() {
-			piece := RatchetPiece{Epoch: e.epoch, Part: part}
-			if p := t.part(part); !p.empty() {
-				var err error
-				if piece.Data, err = marshal(p); err != nil {
-					return nil, err
-				}
-				t.stored[part] = true
-			} else {
-				delete(t.stored, part)
+			p := t.part(part)
+			if p.empty() {
+				list = append(list, t.drop(e.epoch, part)...)
+				continue
 			}
-			list = append(list, piece)
+			data, err := marshal(p)
+			if err != nil {
+				return nil, err
+			}
+			t.stored[part] = pieceCurrent
+			list = append(list, RatchetPiece{Epoch: e.epoch, Part: part, Data: data})
 		}
 	}
 	return list, nil
+}
+
+// drop forgets a part, and is the deletion of its piece if there is one.
+func (t *secretTree) drop(epoch uint64, part uint32) []RatchetPiece {
+	state := t.stored[part]
+	delete(t.stored, part)
+	if state == pieceNone {
+		return nil
+	}
+	return []RatchetPiece{{Epoch: epoch, Part: part}}
 }
 
 // ratchetEpoch is an epoch with its secret tree.
@@ -134,8 +153,9 @@ func (g *Group) ratchetEpochs() []ratchetEpoch {
 // forget remembers that the pieces of epochs that are dropped are to be deleted.
 func (g *Group) forget(epochs []ratchetEpoch) {
 	for _, e := range epochs {
-		for _, part := range slices.Sorted(maps.Keys(e.secrets.tree.stored)) {
-			g.forgotten = append(slices.Clip(g.forgotten), RatchetPiece{Epoch: e.epoch, Part: part})
+		t := e.secrets.tree
+		for _, part := range slices.Sorted(maps.Keys(t.stored)) {
+			g.forgotten = append(slices.Clip(g.forgotten), t.drop(e.epoch, part)...)
 		}
 	}
 }
@@ -176,7 +196,7 @@ func (g *Group) readPiece(epoch uint64, part uint32, data []byte) error {
 	t := epochs[i].secrets.tree
 	if t == nil {
 		t = p.part(part)
-		t.stored = map[uint32]bool{}
+		t.stored = map[uint32]pieceState{}
 		epochs[i].secrets.tree = t
 	}
 	if part != topPart && part > (t.width-1)/pieceLeaves {
@@ -189,6 +209,6 @@ func (g *Group) readPiece(epoch uint64, part uint32, data []byte) error {
 	}
 	maps.Copy(t.nodes, p.nodes)
 	maps.Copy(t.leafs, p.leafs)
-	t.stored[part] = true
+	t.stored[part] = pieceCurrent
 	return nil
 }

@@ -56,8 +56,8 @@ type secretTree struct {
 	width uint32            // leaves, a power of two
 	nodes map[uint32][]byte // by node index of RFC 9420, Appendix C
 	leafs map[uint32]*leafRatchets
-	// stored says of the parts of which there are pieces whether these are up to date; nil: there are no pieces
-	stored map[uint32]bool
+	// stored says what is known of the pieces of the parts, see RatchetChanges; nil: nobody has asked for pieces
+	stored map[uint32]pieceState
 }
 
 // leafRatchets are the two ratchets of one leaf.
