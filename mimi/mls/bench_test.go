@@ -138,9 +138,8 @@ func BenchmarkState(b *testing.B) {
 // A commit to a populated tree costs what a path costs, which grows with the tree's height. Time is compared here
 // with a wide margin, as the machine may be busy; the benchmarks give the figures.
 func TestLesson28CommitCostGrowsWithHeight(t *testing.T) {
-	cost := func(n int) time.Duration {
-		g := bigWorld(t, n).members["m0"]
-		best := time.Hour
+	few, many := bigWorld(t, 100).members["m0"], bigWorld(t, 1000).members["m0"]
+	least := func(best time.Duration, g *Group) time.Duration {
 		for range 15 {
 			start := time.Now()
 			must[*CommitBundle](t)(g.Commit(CommitOptions{}))
@@ -149,11 +148,16 @@ func TestLesson28CommitCostGrowsWithHeight(t *testing.T) {
 		}
 		return best
 	}
-	small, large := cost(100), cost(1000)
-	t.Logf("commit: %v with 100 members, %v with 1000", small, large)
-	if large > 5*small {
-		t.Errorf("1000 members cost %v, 100 members %v", large, small)
+	small, large := time.Hour, time.Hour
+	// the machine does other things too: what counts is the best of a few attempts
+	for range 6 {
+		small, large = least(small, few), least(large, many)
+		if large <= 5*small {
+			t.Logf("commit: %v with 100 members, %v with 1000", small, large)
+			return
+		}
 	}
+	t.Errorf("1000 members cost %v, 100 members %v", large, small)
 }
 
 // The state of a large group is hardly more than its tree, also with five past epochs.
