@@ -81,7 +81,7 @@ func recordTraffic(f testing.TB) *traffic {
 	}
 	for _, p := range []Proposal{AddProposal(add.KeyPackage), AppDataRemoveProposal(7), GroupContextExtensionsProposal(nil)} {
 		record(must[*Message](f)(w.members["g"].Propose(p, []byte("aad"))))
-		record(must[*Message](f)(w.members["g"].reframe([]byte("aad"))))
+		record(must[*Message](f)(w.members["g"].privately(p, []byte("aad"))))
 	}
 	record(must[*Message](f)(w.members["a"].Encrypt([]byte("aad"), []byte("text"))))
 	b, _, err := w.members["a"].privateCommit(CommitOptions{})

@@ -282,11 +282,9 @@ func (m *model) stepPropose() {
 		if !ok {
 			return
 		}
-		msg, err = m.propose(d, p)
+		msg, err = d.g.Propose(p, m.r.octets(8))
 	case kind < kindsByValue+3:
-		if msg, err = d.g.ProposeUpdate(m.r.octets(4)); m.hub.public == nil && err == nil {
-			msg, err = d.g.reframe(m.r.octets(8))
-		}
+		msg, err = d.g.ProposeUpdate(m.r.octets(4))
 	default:
 		own := func(p StagedProposal) bool {
 			return p.Proposal.Type == ProposalSelfRemove && p.Sender == Sender{Type: SenderMember, Leaf: d.g.leaf}
@@ -308,15 +306,6 @@ func (m *model) stepPropose() {
 	}
 	m.maybeRestart(d, 30)
 	m.hub.submit(l)
-}
-
-// propose makes a proposal in the form of this world.
-func (m *model) propose(d *device, p Proposal) (*Message, error) {
-	msg, err := d.g.Propose(p, m.r.octets(8))
-	if m.hub.public == nil && err == nil {
-		return d.g.reframe(m.r.octets(8))
-	}
-	return msg, err
 }
 
 // stepOutside has the hub, as external sender, or somebody who wants to join propose something.

@@ -110,7 +110,7 @@ func newModel(t testing.TB, seed uint64, cs CipherSuite, private bool) *model {
 		t: t, r: newRandom(seed), seed: seed, suite: cs, limit: 12,
 		waiting: map[string]*device{}, truth: map[uint64]*truth{}, stats: map[string]int{},
 	}
-	m.cfg = Config{Application: modelApp{}, Rand: m.r, PSK: m.psk, ProvisionalSuites: true}
+	m.cfg = Config{Application: modelApp{}, Rand: m.r, PSK: m.psk, ProvisionalSuites: true, EncryptHandshakes: private}
 	m.hub = &modelHub{m: m, known: map[string]bool{}}
 	m.hub.key = must[*SignatureKey](t)(GenerateSignatureKey(cs, m.r))
 	senders := must[[]byte](t)(MarshalExternalSenders([]ExternalSender{{m.hub.key.Public(), BasicCredential([]byte("hub"))}}))

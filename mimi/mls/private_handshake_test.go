@@ -5,70 +5,45 @@ import (
 	"errors"
 	"testing"
 	"testing/iotest"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
-// privateCommit is Group.Commit with a PrivateMessage.
-func (g *Group) privateCommit(o CommitOptions) (*CommitBundle, *Commit, error) {
-	p, dropped, err := g.assemble(o.Proposals)
-	if err != nil {
-		return nil, nil, err
-	}
-	c := g.committer(p)
-	c.aad = o.AAD
-	if c.psks, err = g.findPSKs(p.list.pskIDs()); err != nil {
-		return nil, nil, err
-	}
-	commit := &Commit{Proposals: p.list.references()}
-	secret := p.old.suite.zero()
-	if o.ForcePath || o.RenewLeaf || p.list.pathRequired() {
-		if c.newLeaf, err = g.nextLeaf(o.RenewLeaf); err != nil {
-			return nil, nil, err
-		}
-		if err := c.makePath(commit); err != nil {
-			return nil, nil, err
-		}
-		secret, c.keys = c.path.commitSecret, c.path.apply(c.keys, p.tree, p.leaf)
-	}
-	content := g.content(ContentTypeCommit, o.AAD)
-	content.commit = commit
-	ac, err := g.state.framing.signContent(g.client.SignatureKey, WireFormatPrivateMessage, content)
-	if err != nil {
-		return nil, nil, err
-	}
-	staged, joiner, pskSecret, err := c.schedule(ac, secret)
-	if err != nil {
-		return nil, nil, err
-	}
-	msg, err := g.state.framing.protectPrivate(g.secrets, g.cfg.rand(), ac)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := g.cfg.signGroupInfo(g.client.SignatureKey, staged.next, staged.member.secrets, p.leaf)
-	if err != nil {
-		return nil, nil, err
-	}
-	welcome, err := c.welcome(info, joiner, pskSecret)
-	g.outgoing = staged
-	return &CommitBundle{
-		Commit: &Message{WireFormat: WireFormatPrivateMessage, Private: msg}, Welcome: welcome, GroupInfo: info,
-		Dropped: dropped, Staged: staged,
-	}, commit, err
+// encrypting does something with a group that encrypts its handshakes.
+func (g *Group) encrypting(do func()) {
+	before := g.cfg.EncryptHandshakes
+	g.cfg.EncryptHandshakes = true
+	do()
+	g.cfg.EncryptHandshakes = before
 }
 
-// reframe makes a PrivateMessage of the proposal that we have just made.
-func (g *Group) reframe(aad []byte) (*Message, error) {
-	own := &g.pending[len(g.pending)-1]
-	content := g.content(ContentTypeProposal, aad)
-	content.proposal = &own.Proposal
-	ac, err := g.state.framing.signContent(g.client.SignatureKey, WireFormatPrivateMessage, content)
+// privateCommit is Group.Commit with a PrivateMessage, of which it shows the content, too.
+func (g *Group) privateCommit(o CommitOptions) (b *CommitBundle, c *Commit, err error) {
+	tree, err := marshal(g.secrets.tree)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if own.Ref, err = g.state.suite.proposalRef(ac); err != nil {
-		return nil, err
+	if g.encrypting(func() { b, err = g.Commit(o) }); err != nil {
+		return nil, nil, err
 	}
-	msg, err := g.state.framing.protectPrivate(g.secrets, g.cfg.rand(), ac)
-	return &Message{WireFormat: WireFormatPrivateMessage, Private: msg}, err
+	// what we have encrypted is read with the key as it was before
+	e, in := *g.secrets, cryptobyte.String(tree)
+	if e.tree, err = g.state.suite.unmarshalSecretTree(&in); err != nil {
+		return nil, nil, err
+	}
+	ac, _, err := g.state.framing.openPrivate(&e, b.Commit.Private, func(LeafIndex) (SignaturePublicKey, error) {
+		return g.client.SignatureKey.Public(), nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return b, ac.content.commit, nil
+}
+
+// privately is Group.Propose with a PrivateMessage.
+func (g *Group) privately(p Proposal, aad []byte) (m *Message, err error) {
+	g.encrypting(func() { m, err = g.Propose(p, aad) })
+	return m, err
 }
 
 // An encrypted commit that comes before one of its proposals is processed again when that is there; one that was not
@@ -77,8 +52,7 @@ func TestPrivateCommitIsConsumedByMerge(t *testing.T) {
 	w := newWorld(t, 40, nil)
 	w.add("m0", "a", "b")
 	a, b, m0 := w.members["a"], w.members["b"], w.members["m0"]
-	must[*Message](t)(b.Propose(AppDataUpdateProposal(7, []byte("x")), nil))
-	proposal := wire(t, must[*Message](t)(b.reframe(nil)))
+	proposal := wire(t, must[*Message](t)(b.privately(AppDataUpdateProposal(7, []byte("x")), nil)))
 	must[*Received](t)(a.Process(proposal))
 	if _, err := a.Process(proposal); err != ErrReplayed {
 		t.Errorf("proposal again: %v", err)
