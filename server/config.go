@@ -1,7 +1,10 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +30,11 @@ type Config struct {
 	Federation    string // address other providers use; not in this version
 	ACMEDirectory string // of the certificate authority; not in this version
 	ACMEEmail     string // contact for it; not in this version
+
+	// What stands between this provider and others; tests put networks of their own here.
+	PeerDial    func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the machine's network, public addresses only
+	PeerRoots   *x509.CertPool                                                    // who vouches for their certificates; nil: the system's
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)              // for both of our names; nil: from files or by ACME
 
 	Log  *slog.Logger     // discarded if nil
 	Now  func() time.Time // the clock; time.Now if nil

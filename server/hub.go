@@ -21,20 +21,20 @@ import (
 	"kith/web/api"
 )
 
-// hub is whoever decides about a room: this provider, or in time the provider that hosts it. Bodies are those of
+// hub is whoever decides about a room: this provider, or the provider that hosts it. Bodies are those of
 // mimi/wire, as received; errors are opErrors or faults. A refusal by the protocol is a body.
 type hub interface {
 	// Submit hands over an application message. answer is called once, when the message is stored or refused; Submit
 	// itself waits for nothing but its turn.
-	Submit(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte, answer func([]byte, error))
+	Submit(ctx context.Context, from room.Origin, id mimi.RoomID, body []byte, answer func([]byte, error))
 	// Update hands over a commit or proposals and returns when they are stored or refused.
-	Update(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error)
+	Update(ctx context.Context, from room.Origin, id mimi.RoomID, body []byte) ([]byte, error)
 	// GroupInfo returns what is needed to join by an external commit.
-	GroupInfo(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error)
+	GroupInfo(ctx context.Context, from room.Origin, id mimi.RoomID, body []byte) ([]byte, error)
 	// Create makes a room of a new MLS group.
 	Create(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error)
-	// MayAdd says whether a user may add devices of another (or of itself) to a room, and which it has there.
-	MayAdd(ctx context.Context, from mimi.ClientID, id mimi.RoomID, target mimi.UserID) (present []mimi.ClientID, err error)
+	// KeyMaterial returns KeyPackages of a user whom another wants to add to a room.
+	KeyMaterial(ctx context.Context, from room.Origin, req *wire.KeyMaterialRequest, body []byte) ([]byte, error)
 }
 
 // localHub is the hub of our own rooms. mimi/room decides, db stores, and what is stored is published: always in this
@@ -52,6 +52,8 @@ type localHub struct {
 	metrics   *messengerMetrics
 	mls       mls.Config
 	rooms     roomCache
+	// material hands out KeyPackages of a user, but for the clients in skip: our own, or those its provider gives.
+	material func(ctx context.Context, req *wire.KeyMaterialRequest, body []byte, skip []mimi.ClientID) ([]byte, error)
 }
 
 func newLocalHub(h *localHub) *localHub {
@@ -73,7 +75,7 @@ func (h *localHub) millis() uint64 { return uint64(h.now().UnixMilli()) }
 // Submit implements hub.
 //
 // draft-ietf-mimi-protocol-06, Section 5.4
-func (h *localHub) Submit(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte, answer func([]byte, error)) {
+func (h *localHub) Submit(ctx context.Context, from room.Origin, id mimi.RoomID, body []byte, answer func([]byte, error)) {
 	req, err := wire.UnmarshalSubmitMessageRequest(body)
 	if err != nil {
 		answer(nil, opBadRequest)
@@ -173,7 +175,7 @@ func (h *localHub) fault(what string, err error) {
 // Update implements hub.
 //
 // draft-ietf-mimi-protocol-06, Section 5.3
-func (h *localHub) Update(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error) {
+func (h *localHub) Update(ctx context.Context, from room.Origin, id mimi.RoomID, body []byte) ([]byte, error) {
 	req, err := wire.UnmarshalUpdateRequest(body)
 	if err != nil {
 		return nil, opBadRequest
@@ -454,16 +456,16 @@ func participants(v *room.View) []string {
 	return users
 }
 
-// GroupInfo implements hub. Our own user may ask for its own device only.
+// GroupInfo implements hub. A device asks for itself only.
 //
 // draft-ietf-mimi-protocol-06, Section 5.6
-func (h *localHub) GroupInfo(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error) {
+func (h *localHub) GroupInfo(ctx context.Context, from room.Origin, id mimi.RoomID, body []byte) ([]byte, error) {
 	req, err := wire.UnmarshalGroupInfoRequest(body)
 	if err != nil {
 		return nil, opBadRequest
 	}
-	c, err := identity.Validate(req.RequestingCredential, req.RequestingSignatureKey, nil, h.roots(), h.now())
-	if err != nil || c.Client != from || req.Verify() != nil {
+	c, err := identity.Validate(req.RequestingCredential, req.RequestingSignatureKey, nil, h.rootsOf(from.Provider), h.now())
+	if err != nil || !from.Is(c.Client) || req.Verify() != nil {
 		return nil, opBadSignature
 	}
 	r, err := h.rooms.acquire(ctx, id)
@@ -569,12 +571,19 @@ func createRoom(tx *db.Tx, row db.Room, by mimi.ClientID, hash []byte, now uint6
 	return tx.AddMember(id, d.ID, e.ID)
 }
 
-// MayAdd implements hub (KM-12).
-func (h *localHub) MayAdd(ctx context.Context, from mimi.ClientID, id mimi.RoomID, target mimi.UserID) ([]mimi.ClientID, error) {
-	user, ok := from.User()
-	if !ok {
-		return nil, opNotAllowed
+// KeyMaterial implements hub.
+//
+// draft-ietf-mimi-protocol-06, Section 5.2
+func (h *localHub) KeyMaterial(ctx context.Context, from room.Origin, req *wire.KeyMaterialRequest, body []byte) ([]byte, error) {
+	present, err := h.mayAdd(ctx, req.RequestingUser, req.RoomID, req.TargetUser)
+	if err != nil {
+		return nil, err
 	}
+	return h.material(ctx, req, body, append(present, from.Client))
+}
+
+// mayAdd tells whether a user may add devices of another, or of itself, to a room, and which it has there (KM-12).
+func (h *localHub) mayAdd(ctx context.Context, user mimi.UserID, id mimi.RoomID, target mimi.UserID) ([]mimi.ClientID, error) {
 	r, err := h.rooms.acquire(ctx, id)
 	if err != nil {
 		return nil, err
@@ -599,6 +608,10 @@ func mayAddUser(view *room.View, user, target mimi.UserID) bool {
 	return view.Can(user, policy.CanAddParticipant) || view.IsParticipant(user) && view.IsParticipant(target)
 }
 
-func (h *localHub) roots() []*identity.Root {
-	return []*identity.Root{h.mls.Application.(*room.Application).Roots.Root(h.domain)}
+// rootsOf are the roots that vouch for the users of a provider.
+func (h *localHub) rootsOf(provider mimi.ProviderID) []*identity.Root {
+	if root := h.mls.Application.(*room.Application).Roots.Root(provider); root != nil {
+		return []*identity.Root{root}
+	}
+	return nil
 }

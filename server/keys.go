@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"kith/mimi"
 	"kith/mimi/identity"
 	"kith/mimi/mls"
+	"kith/mimi/room"
 	"kith/mimi/wire"
 	"kith/web/api"
 )
@@ -98,24 +100,26 @@ func (s *socket) keyMaterial(r *api.Request) ([]byte, error) {
 	if err := s.checkRequester(req); err != nil {
 		return nil, err
 	}
-	if req.TargetUser.Provider() != s.m.domain {
+	if req.RoomID.IsZero() {
+		return s.m.material(s.context, req, r.Body, []mimi.ClientID{s.client})
+	}
+	_, h, err := s.m.hubFor(req.RoomID.String())
+	if err != nil {
+		return nil, err
+	}
+	return h.KeyMaterial(s.context, room.From(s.client), req, r.Body)
+}
+
+// material hands out KeyPackages of a user, but for the clients in skip.
+func (m *messenger) material(ctx context.Context, req *wire.KeyMaterialRequest, _ []byte, skip []mimi.ClientID) ([]byte, error) {
+	if req.TargetUser.Provider() != m.domain {
 		return nil, opUnknown // federation is not in this version
 	}
-	var present []mimi.ClientID
-	if !req.RoomID.IsZero() {
-		_, h, err := s.m.hubFor(req.RoomID.String())
-		if err != nil {
-			return nil, err
-		}
-		if present, err = h.MayAdd(s.context, s.client, req.RoomID, req.TargetUser); err != nil {
-			return nil, err
-		}
-	}
 	// KM-12: replayed or greedy requests must not drain the pool.
-	if _, ok := s.m.claims.take(req.RequestingUser.String()+" "+req.TargetUser.String(), s.m.Now()); !ok {
+	if _, ok := m.claims.take(req.RequestingUser.String()+" "+req.TargetUser.String(), m.Now()); !ok {
 		return nil, opRateLimited
 	}
-	return s.claim(req, append(present, s.client))
+	return m.claim(ctx, req, skip)
 }
 
 // checkRequester verifies that the request comes from this very device (KM-4, TR-6).
@@ -132,9 +136,9 @@ func (s *socket) checkRequester(req *wire.KeyMaterialRequest) error {
 
 // claim takes the packages out of the pool, all in one transaction (KM-5). Devices in skip need none. Within one
 // provider, having an account is consent (KM-9).
-func (s *socket) claim(req *wire.KeyMaterialRequest, skip []mimi.ClientID) ([]byte, error) {
+func (m *messenger) claim(ctx context.Context, req *wire.KeyMaterialRequest, skip []mimi.ClientID) ([]byte, error) {
 	resp := &wire.KeyMaterialResponse{Protocol: wire.ProtocolMLS10, UserURI: req.TargetUser}
-	err := s.m.DB.Write(s.context, func(tx *db.Tx) error {
+	err := m.DB.Write(ctx, func(tx *db.Tx) error {
 		resp.Clients = nil
 		account, err := tx.AccountByName(req.TargetUser.Name())
 		if errors.Is(err, db.ErrNotFound) || err == nil && (account.DisabledAt != 0 || req.TargetUser.IsPseudonym()) {

@@ -83,7 +83,8 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 	m.fanout = newFanout(metrics)
 	m.hub = newLocalHub(&localHub{
 		db: c.DB, authority: c.Identity, domain: domain, now: c.Now, rand: c.Rand, log: c.Log, fanout: m.fanout, metrics: metrics,
-		mls: mls.Config{Now: c.Now, Rand: c.Rand, Application: &room.Application{Roots: ownRoot{domain, root}}},
+		mls:      mls.Config{Now: c.Now, Rand: c.Rand, Application: &room.Application{Roots: ownRoot{domain, root}}},
+		material: m.material,
 	})
 	m.running.Go(m.fanout.run)
 	m.running.Go(m.keepAlive)

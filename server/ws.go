@@ -16,6 +16,7 @@ import (
 
 	"kith/db"
 	"kith/mimi"
+	"kith/mimi/room"
 	"kith/web/api"
 )
 
@@ -349,9 +350,9 @@ func (s *socket) atHub(r *api.Request) ([]byte, error) {
 	}
 	switch r.Op {
 	case api.OpUpdate:
-		return h.Update(s.context, s.client, id, r.Body)
+		return h.Update(s.context, room.From(s.client), id, r.Body)
 	case api.OpGroupInfo:
-		return h.GroupInfo(s.context, s.client, id, r.Body)
+		return h.GroupInfo(s.context, room.From(s.client), id, r.Body)
 	}
 	return h.Create(s.context, s.client, id, r.Body)
 }
@@ -369,7 +370,7 @@ func (s *socket) submit(r *api.Request) {
 		return
 	}
 	op, request := r.Op, r.ID
-	h.Submit(s.context, s.client, id, r.Body, func(body []byte, err error) {
+	h.Submit(s.context, room.From(s.client), id, r.Body, func(body []byte, err error) {
 		<-s.slots
 		if err != nil {
 			s.refuse(&api.Request{ID: request, Op: op}, err)

@@ -123,11 +123,11 @@ func (h *Hub) MayReceive(user mimi.UserID) bool {
 // draft-ietf-mimi-content-08, Section 3.4: times increase strictly within a room.
 func (h *Hub) stamp(now uint64) uint64 { return max(now, h.last+1) }
 
-// Submit decides about an application message of a client. It returns the response and, if the message is
+// Submit decides about an application message. It returns the response and, if the message is
 // accepted, the event to distribute. The time of the last event is all that changes.
 //
 // draft-ietf-mimi-protocol-06, Section 5.4
-func (h *Hub) Submit(now uint64, from mimi.ClientID, req *wire.SubmitMessageRequest) (wire.SubmitMessageResponse, []byte, error) {
+func (h *Hub) Submit(now uint64, from Origin, req *wire.SubmitMessageRequest) (wire.SubmitMessageResponse, []byte, error) {
 	resp := wire.SubmitMessageResponse{Protocol: wire.ProtocolMLS10, StatusCode: wire.SubmitNotAllowed}
 	if !h.maySend(from, req) {
 		return resp, nil, nil
@@ -146,19 +146,28 @@ func (h *Hub) Submit(now uint64, from mimi.ClientID, req *wire.SubmitMessageRequ
 }
 
 // maySend checks everything about a message but its epoch.
-func (h *Hub) maySend(from mimi.ClientID, req *wire.SubmitMessageRequest) bool {
+func (h *Hub) maySend(from Origin, req *wire.SubmitMessageRequest) bool {
 	m := &req.AppMessage
 	if m.Message == nil || m.WireFormat != mls.WireFormatPrivateMessage || m.ContentType() != mls.ContentTypeApplication ||
 		!bytes.Equal(m.GroupID(), h.groupID) || h.view.CheckAAD(m.AuthenticatedData()) != nil {
 		return false
 	}
-	member, ok := h.view.Client(from)
 	// draft-ietf-mimi-protocol-06, Section 5.4: the sender is an active participant, and who it says it is
-	if !ok || member.User != req.SendingURI {
+	name := req.SendingURI.String()
+	if !h.isActive(from, req.SendingURI) {
 		return false
 	}
-	name := member.User.String()
 	return !h.gone[name] && h.now.Can(name, policy.CanSendMessage)
+}
+
+// isActive: the client is one of the user's in the group; where only its provider is known, the user is one of that
+// provider's and has some client there.
+func (h *Hub) isActive(from Origin, user mimi.UserID) bool {
+	if from.Client.IsZero() {
+		return user.Provider() == from.Provider && !from.Provider.IsZero() && h.view.state.Clients[user.String()] > 0
+	}
+	m, ok := h.view.Client(from.Client)
+	return ok && m.User == user
 }
 
 const stateVersion = 1

@@ -3,7 +3,6 @@ package room
 import (
 	"slices"
 
-	"kith/mimi"
 	"kith/mimi/mls"
 	"kith/mimi/policy"
 	"kith/mimi/wire"
@@ -13,9 +12,10 @@ import (
 // part of the next member's commit; so it must fit to everything that is pending.
 //
 // draft-ietf-mimi-protocol-06, Sections 5.3 and 7.1
-func (h *Hub) propose(now uint64, from mimi.ClientID, messages []wire.MLSMessage) (*UpdateOutcome, error) {
-	sender, ok := h.view.Client(from)
-	if !ok {
+func (h *Hub) propose(now uint64, from Origin, messages []wire.MLSMessage) (*UpdateOutcome, error) {
+	first := messages[0].Public.Sender()
+	sender, ok := h.view.Member(first.Leaf)
+	if !ok || first.Type != mls.SenderMember || !from.Is(sender.Client) {
 		return refused(refusal("UP-3", "proposal of a client that is not a member")), nil
 	}
 	n := h.next(h.stamp(now))

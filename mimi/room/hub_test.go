@@ -98,7 +98,7 @@ func TestSM1OtherMessagesRefused(t *testing.T) {
 	} {
 		req := *good
 		change(&req)
-		resp, event, err := w.hub.Submit(w.ms(), alice.id, &req)
+		resp, event, err := w.hub.Submit(w.ms(), room.From(alice.id), &req)
 		if err != nil || event != nil || resp.StatusCode != wire.SubmitNotAllowed {
 			t.Errorf("%s: %v %v", name, resp, err)
 		}
@@ -116,7 +116,7 @@ func TestML8SubmitNeedsSafeAAD(t *testing.T) {
 	for name, aad := range map[string][]byte{"none": {0}, "junk": {1, 9}, "trailing octet": {2, 0, 0}} {
 		raw := append(append(bytes.Clone(good[:at]), aad...), good[at+2:]...)
 		req := &wire.SubmitMessageRequest{Protocol: 1, AppMessage: must[wire.MLSMessage](t)(wire.ParseMLSMessage(raw)), SendingURI: alice.user}
-		if resp, _, _ := w.hub.Submit(w.ms(), alice.id, req); resp.StatusCode != wire.SubmitNotAllowed {
+		if resp, _, _ := w.hub.Submit(w.ms(), room.From(alice.id), req); resp.StatusCode != wire.SubmitNotAllowed {
 			t.Errorf("%s: %v", name, resp)
 		}
 	}
@@ -150,7 +150,7 @@ func TestSM5TimesIncrease(t *testing.T) {
 func TestSM5EventIsTheMessage(t *testing.T) {
 	w, alice, _, _, _ := trio(t)
 	req := alice.say("x")
-	resp, event, err := w.hub.Submit(w.ms(), alice.id, req)
+	resp, event, err := w.hub.Submit(w.ms(), room.From(alice.id), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func BenchmarkSubmit(b *testing.B) {
 	now := w.ms()
 	b.ReportAllocs()
 	for b.Loop() {
-		resp, event, err := w.hub.Submit(now, alice.id, req)
+		resp, event, err := w.hub.Submit(now, room.From(alice.id), req)
 		if err != nil || event == nil || resp.StatusCode != wire.SubmitAccepted {
 			b.Fatal(resp)
 		}
@@ -219,7 +219,7 @@ func BenchmarkUpdateOf200(b *testing.B) {
 	req := alice.commit()
 	b.ReportAllocs()
 	for b.Loop() {
-		out, err := w.hub.Update(w.ms(), alice.id, req)
+		out, err := w.hub.Update(w.ms(), room.From(alice.id), req)
 		if err != nil || out.Next == nil {
 			b.Fatal(out.Response)
 		}
@@ -231,7 +231,7 @@ func BenchmarkUpdate(b *testing.B) {
 	req := alice.commit()
 	b.ReportAllocs()
 	for b.Loop() {
-		out, err := w.hub.Update(w.ms(), alice.id, req)
+		out, err := w.hub.Update(w.ms(), room.From(alice.id), req)
 		if err != nil || out.Next == nil {
 			b.Fatal(out.Response)
 		}
@@ -259,7 +259,7 @@ func FuzzUpdate(f *testing.F) {
 			return
 		}
 		from := w.devices[len(data)%len(w.devices)]
-		out, err := w.hub.Update(w.ms(), from.id, req)
+		out, err := w.hub.Update(w.ms(), room.From(from.id), req)
 		if err != nil {
 			t.Fatal(err)
 		}

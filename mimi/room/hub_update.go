@@ -30,10 +30,10 @@ func refused(r *policy.Refusal) *UpdateOutcome {
 	return &UpdateOutcome{Response: *notAllowed(r), Refusal: r}
 }
 
-// Update decides about a commit or proposals of a client. h does not change.
+// Update decides about a commit or proposals. h does not change.
 //
 // draft-ietf-mimi-protocol-06, Section 5.3
-func (h *Hub) Update(now uint64, from mimi.ClientID, req *wire.UpdateRequest) (*UpdateOutcome, error) {
+func (h *Hub) Update(now uint64, from Origin, req *wire.UpdateRequest) (*UpdateOutcome, error) {
 	messages := append([]wire.MLSMessage{req.ProposalOrCommit}, req.MoreProposals...)
 	for i := range messages {
 		m := &messages[i]
@@ -57,7 +57,7 @@ func (h *Hub) Update(now uint64, from mimi.ClientID, req *wire.UpdateRequest) (*
 }
 
 // commit is the way of a commit: verify, compare with what is pending, ask policy, check what comes with it, merge.
-func (h *Hub) commit(now uint64, from mimi.ClientID, req *wire.UpdateRequest) (*UpdateOutcome, error) {
+func (h *Hub) commit(now uint64, from Origin, req *wire.UpdateRequest) (*UpdateOutcome, error) {
 	n := h.next(h.stamp(now))
 	received, err := n.group.Process(req.ProposalOrCommit.Message)
 	if err != nil || received.Commit == nil {
@@ -92,10 +92,10 @@ func (h *Hub) commit(now uint64, from mimi.ClientID, req *wire.UpdateRequest) (*
 	return h.accepted(n, staged, req)
 }
 
-// checkCommitter: the client that submits is the one that commits, and is not about to be removed.
+// checkCommitter: the committer is where the request comes from, and is not about to be removed.
 //
 // draft-ietf-mimi-protocol-06, Section 5.3
-func (h *Hub) checkCommitter(now uint64, from mimi.ClientID, s *mls.StagedCommit, after *View) *policy.Refusal {
+func (h *Hub) checkCommitter(now uint64, from Origin, s *mls.StagedCommit, after *View) *policy.Refusal {
 	var m Member
 	if s.Sender().Type == mls.SenderNewMemberCommit {
 		leaf, _ := s.AddedLeaf()
@@ -108,7 +108,7 @@ func (h *Hub) checkCommitter(now uint64, from mimi.ClientID, s *mls.StagedCommit
 	} else {
 		m, _ = h.view.Member(s.Sender().Leaf)
 	}
-	if m.Client != from || from.IsZero() {
+	if m.Client.IsZero() || !from.Is(m.Client) {
 		return refusal("UP-3", "commit of another client")
 	}
 	name := m.User.String()

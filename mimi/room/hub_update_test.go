@@ -107,7 +107,7 @@ func TestUP3SenderAndSignature(t *testing.T) {
 	req := alice.commit()
 	w.refuse("UP-3", bob, req)
 	w.refuse("UP-3", bob2, bob.commit())
-	out := must[*room.UpdateOutcome](t)(w.hub.Update(w.ms(), mimi.ClientID{}, req))
+	out := must[*room.UpdateOutcome](t)(w.hub.Update(w.ms(), room.Origin{}, req))
 	if out.Next != nil {
 		t.Error("commit from nowhere accepted")
 	}
@@ -152,7 +152,7 @@ func TestUP3MutatedRequestsNeverAccepted(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			out, err := w.hub.Update(w.ms(), c.from.id, req)
+			out, err := w.hub.Update(w.ms(), room.From(c.from.id), req)
 			if err != nil {
 				t.Fatal(err)
 			}

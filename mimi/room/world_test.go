@@ -194,7 +194,7 @@ func (w *world) update(d *device, req *wire.UpdateRequest) *room.UpdateOutcome {
 	w.t.Helper()
 	req = must[*wire.UpdateRequest](w.t)(wire.UnmarshalUpdateRequest(must[[]byte](w.t)(req.Bytes())))
 	before := must[[]byte](w.t)(w.hub.State())
-	out := must[*room.UpdateOutcome](w.t)(w.hub.Update(w.ms(), d.id, req))
+	out := must[*room.UpdateOutcome](w.t)(w.hub.Update(w.ms(), room.From(d.id), req))
 	if !bytes.Equal(before, must[[]byte](w.t)(w.hub.State())) {
 		w.t.Fatal("Update changed the hub")
 	}
@@ -336,7 +336,7 @@ func (d *device) say(text string) *wire.SubmitMessageRequest {
 func (w *world) submit(d *device, req *wire.SubmitMessageRequest) wire.SubmitMessageResponse {
 	w.t.Helper()
 	req = must[*wire.SubmitMessageRequest](w.t)(wire.UnmarshalSubmitMessageRequest(must[[]byte](w.t)(req.Bytes())))
-	resp, event, err := w.hub.Submit(w.ms(), d.id, req)
+	resp, event, err := w.hub.Submit(w.ms(), room.From(d.id), req)
 	if err != nil {
 		w.t.Fatal(err)
 	}

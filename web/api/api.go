@@ -24,6 +24,7 @@ const (
 
 	lengthSize  = 4     // the length in front of a frame
 	ackFrame    = 1 + 8 // an acknowledgement: kind and cursor
+	hintFrame   = 1 + 1 // a hint: kind and what
 	maxAnyFrame = 16 << 20
 	opOffset    = 1 + 4 // of the operation within a request
 )
@@ -39,6 +40,7 @@ const (
 	KindGreeting Kind = 4
 	KindAck      Kind = 5
 	KindCaughtUp Kind = 6
+	KindHint     Kind = 7
 )
 
 // Op is an operation a browser asks for.
@@ -66,22 +68,34 @@ const (
 	OpCreateRoom Op = 8
 	// OpRooms: no target; empty → StringList of the rooms the user participates in.
 	OpRooms Op = 9
-	// OpIdentifierQuery: no target; wire IdentifierRequest → IdentifierResponse.
+	// OpIdentifierQuery: target is a provider, or empty for one's own; wire IdentifierRequest → IdentifierResponse.
 	OpIdentifierQuery Op = 10
 	// OpProfiles: no target; StringList of user URIs → ProfileList (unknown users are absent).
 	OpProfiles Op = 11
 	// OpPing: no target; empty → empty.
 	OpPing Op = 12
+	// OpConsent: no target; wire ConsentEntry, which this user makes → empty. A request or its cancellation has the user
+	// as requester, a grant or revocation as target.
+	OpConsent Op = 13
+	// OpConsents: no target; empty → ConsentList.
+	OpConsents Op = 14
+	// OpReportAbuse: target is a room; wire AbuseReport → empty.
+	OpReportAbuse Op = 15
+	// OpIdentityRoots: target is a provider; empty → DERList of the roots of its identity authority.
+	OpIdentityRoots Op = 16
+	// OpLeft: target is a room of another provider; empty → empty. The device is no longer a member of it.
+	OpLeft Op = 17
 )
 
 var opNames = [...]string{"", "register_device", "hello", "publish_key_packages", "key_material", "update",
-	"submit_message", "group_info", "create_room", "rooms", "identifier_query", "profiles", "ping"}
+	"submit_message", "group_info", "create_room", "rooms", "identifier_query", "profiles", "ping",
+	"consent", "consents", "report_abuse", "identity_roots", "left"}
 
 // Valid reports whether the operation is in the table.
 func (o Op) Valid() bool { return o > 0 && int(o) < len(opNames) }
 
 // NeedsDevice reports whether the operation is refused before OpHello.
-func (o Op) NeedsDevice() bool { return o >= OpPublishKeyPackages && o <= OpCreateRoom }
+func (o Op) NeedsDevice() bool { return o >= OpPublishKeyPackages && o <= OpCreateRoom || o == OpLeft }
 
 // String is the operation's name in snake case, for logs and metrics.
 func (o Op) String() string {
@@ -129,6 +143,9 @@ const (
 	CodeInternal     = "internal"
 	CodeStopping     = "stopping"
 	CodeDiskFull     = "disk_full"
+
+	CodeHubUnreachable = "hub_unreachable" // StatusUnavailable: the other provider does not answer now; later it may
+	CodePeerRefused    = "peer_refused"    // StatusForbidden: this provider has nothing to do with that one
 )
 
 // The websocket close codes of our own, and the standard ones the server uses, with their reasons.

@@ -232,3 +232,33 @@ func (l *ProfileList) unmarshal(s *cryptobyte.String) bool {
 	}
 	return true
 }
+
+// DERList is the answer to OpIdentityRoots: u32-opaques to the end of the body.
+type DERList [][]byte
+
+// UnmarshalDERList decodes a whole body.
+func UnmarshalDERList(data []byte) (DERList, error) {
+	var l DERList
+	err := decode(data, &l)
+	return l, err
+}
+
+// Bytes encodes the body.
+func (l DERList) Bytes() ([]byte, error) { return encode(&l) }
+
+func (l *DERList) marshal(b *cryptobyte.Builder) {
+	for _, der := range *l {
+		addOpaque32(b, der)
+	}
+}
+
+func (l *DERList) unmarshal(s *cryptobyte.String) bool {
+	for !s.Empty() {
+		var der []byte
+		if !readOpaque32(s, &der) {
+			return false
+		}
+		*l = append(*l, der)
+	}
+	return true
+}

@@ -12,7 +12,7 @@ import (
 
 // sampleFrames has one frame of every kind.
 func sampleFrames() []Frame {
-	g := &Greeting{Time: 1644387225019, User: "mimi://a.example/u/alice", DisplayName: "Alice 🐚 أليس", Root: []byte{0x30, 0}, Hub: []byte{1, 2, 3}}
+	g := &Greeting{Time: 1644387225019, User: "mimi://a.example/u/alice", DisplayName: "Alice 🐚 أليس", Root: []byte{0x30, 0}, Hub: []byte{1, 2, 3}, Agent: []byte{4}}
 	copy(g.Nonce[:], bytes.Repeat([]byte{7}, NonceSize))
 	return []Frame{
 		&Request{ID: 1, Op: OpSubmitMessage, Target: "mimi://a.example/r/x", Body: []byte("body")},
@@ -21,6 +21,7 @@ func sampleFrames() []Frame {
 		g,
 		&Ack{Cursor: 9},
 		&CaughtUp{Cursor: 10},
+		&Hint{What: HintConsents},
 	}
 }
 
@@ -107,7 +108,7 @@ func TestFrameEveryPrefixRejected(t *testing.T) {
 
 // TestFrameShortPayloadRejected shortens the payload with a length that agrees: the fields must notice.
 func TestFrameShortPayloadRejected(t *testing.T) {
-	fixed := map[Kind]int{KindRequest: 1 + 4 + 1 + 2, KindResponse: 1 + 4 + 2, KindEvent: 1 + 8 + 2, KindAck: 9, KindCaughtUp: 9, KindGreeting: 1 + 32 + 8 + 2 + 2 + 4 + 4}
+	fixed := map[Kind]int{KindRequest: 1 + 4 + 1 + 2, KindResponse: 1 + 4 + 2, KindEvent: 1 + 8 + 2, KindAck: 9, KindCaughtUp: 9, KindGreeting: 1 + 32 + 8 + 2 + 2 + 4 + 4 + 4, KindHint: 2}
 	for kind, size := range fixed {
 		for n := 1; n < size; n++ {
 			data := append(binary.BigEndian.AppendUint32(nil, uint32(n)), byte(kind))
@@ -164,7 +165,7 @@ func TestFrameHugeLength(t *testing.T) {
 		{[]byte{1, 0, 0, 0, 1}, ErrTruncated},
 		{[]byte{0, 0, 0, 0}, ErrMalformed},
 		{[]byte{0, 0, 0, 1, 0}, ErrKind},
-		{[]byte{0, 0, 0, 1, 7}, ErrKind},
+		{[]byte{0, 0, 0, 1, 8}, ErrKind},
 		{[]byte{0, 0, 0, 10, 5, 0, 0, 0, 0, 0, 0, 0, 0, 1}, ErrTooLarge},
 		{nil, ErrTruncated},
 	}
@@ -244,15 +245,16 @@ func TestUnmarshalWholeBodies(t *testing.T) {
 }
 
 func TestOps(t *testing.T) {
-	free := map[Op]bool{OpRegisterDevice: true, OpHello: true, OpRooms: true, OpIdentifierQuery: true, OpProfiles: true, OpPing: true}
+	free := map[Op]bool{OpRegisterDevice: true, OpHello: true, OpRooms: true, OpIdentifierQuery: true, OpProfiles: true, OpPing: true,
+		OpConsent: true, OpConsents: true, OpReportAbuse: true, OpIdentityRoots: true}
 	seen := map[string]bool{}
-	for op := OpRegisterDevice; op <= OpPing; op++ {
+	for op := OpRegisterDevice; op <= OpLeft; op++ {
 		if !op.Valid() || op.NeedsDevice() == free[op] || seen[op.String()] {
 			t.Errorf("op %d: valid %t, needs device %t, name %s", op, op.Valid(), op.NeedsDevice(), op)
 		}
 		seen[op.String()] = true
 	}
-	if Op(0).Valid() || Op(13).Valid() || Op(13).String() != "unknown" {
+	if Op(0).Valid() || (OpLeft + 1).Valid() || (OpLeft+1).String() != "unknown" {
 		t.Error("op outside the table is valid")
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// Frame is one of *Request, *Response, *Event, *Greeting, *Ack and *CaughtUp.
+// Frame is one of *Request, *Response, *Event, *Greeting, *Ack, *CaughtUp and *Hint.
 type Frame interface {
 	// Kind is the frame's kind.
 	Kind() Kind
@@ -45,6 +45,7 @@ type Greeting struct {
 	DisplayName string
 	Root        []byte // identity root certificate, DER
 	Hub         []byte // mls ExternalSender of this provider as hub
+	Agent       []byte // FrankingAgentData of this provider as hub; empty: it does not frank
 }
 
 // Ack tells that all events up to Cursor are durably processed. It has no answer.
@@ -52,6 +53,19 @@ type Ack struct{ Cursor uint64 }
 
 // CaughtUp is sent once after Hello, when the backlog up to Cursor has been sent.
 type CaughtUp struct{ Cursor uint64 }
+
+// Hint tells that something outside of the rooms has changed and is worth asking for again. One may be lost; after Hello
+// everything is.
+type Hint struct{ What HintKind }
+
+// HintKind says what has changed.
+type HintKind uint8
+
+// The kinds of hints.
+const (
+	HintConsents HintKind = 1 // OpConsents has news
+	HintProfiles HintKind = 2 // OpProfiles or OpIdentityRoots has news
+)
 
 // Kind is KindRequest.
 func (*Request) Kind() Kind { return KindRequest }
@@ -70,6 +84,9 @@ func (*Ack) Kind() Kind { return KindAck }
 
 // Kind is KindCaughtUp.
 func (*CaughtUp) Kind() Kind { return KindCaughtUp }
+
+// Kind is KindHint.
+func (*Hint) Kind() Kind { return KindHint }
 
 // Append encodes a frame behind dst. It fails if the frame, or a string in it, is longer than its limit.
 func Append(dst []byte, f Frame) ([]byte, error) {
@@ -111,6 +128,8 @@ func Next(data []byte) (f Frame, rest []byte, err error) {
 		f = new(Ack)
 	case KindCaughtUp:
 		f = new(CaughtUp)
+	case KindHint:
+		f = new(Hint)
 	default:
 		return nil, nil, ErrKind
 	}
@@ -146,6 +165,8 @@ func checkLength(data []byte) (int, error) {
 		}
 	case KindAck, KindCaughtUp:
 		limit = ackFrame
+	case KindHint:
+		limit = hintFrame
 	}
 	if len(frame) > limit {
 		return 0, ErrTooLarge
@@ -191,11 +212,13 @@ func (g *Greeting) marshal(b *cryptobyte.Builder) {
 	addString(b, g.DisplayName)
 	addOpaque32(b, g.Root)
 	addOpaque32(b, g.Hub)
+	addOpaque32(b, g.Agent)
 }
 
 func (g *Greeting) unmarshal(s *cryptobyte.String) bool {
 	return s.CopyBytes(g.Nonce[:]) && s.ReadUint64(&g.Time) && readString(s, &g.User) &&
-		readString(s, &g.DisplayName) && readOpaque32(s, &g.Root) && readOpaque32(s, &g.Hub)
+		readString(s, &g.DisplayName) && readOpaque32(s, &g.Root) && readOpaque32(s, &g.Hub) &&
+		readOpaque32(s, &g.Agent)
 }
 
 func (a *Ack) marshal(b *cryptobyte.Builder) { b.AddUint64(a.Cursor) }
@@ -205,6 +228,10 @@ func (a *Ack) unmarshal(s *cryptobyte.String) bool { return s.ReadUint64(&a.Curs
 func (c *CaughtUp) marshal(b *cryptobyte.Builder) { b.AddUint64(c.Cursor) }
 
 func (c *CaughtUp) unmarshal(s *cryptobyte.String) bool { return s.ReadUint64(&c.Cursor) }
+
+func (h *Hint) marshal(b *cryptobyte.Builder) { b.AddUint8(uint8(h.What)) }
+
+func (h *Hint) unmarshal(s *cryptobyte.String) bool { return s.ReadUint8((*uint8)(&h.What)) }
 
 // addString adds a u16-string; the builder fails if it is too long.
 func addString(b *cryptobyte.Builder, v string) {

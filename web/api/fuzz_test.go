@@ -37,14 +37,17 @@ func FuzzBodies(f *testing.F) {
 	}
 	f.Add(byte(6), []byte{0, 1, 'a', 0, 0})
 	f.Add(byte(7), []byte{0, 1, 'a', 0, 0})
+	f.Add(byte(8), []byte{0, 0, 0, 1, 'a'})
 	f.Fuzz(func(t *testing.T, which byte, data []byte) {
 		samples := sampleBodies()
 		var v body
-		switch n := int(which) % (len(samples) + 2); n {
+		switch n := int(which) % (len(samples) + 3); n {
 		case len(samples):
 			v = new(StringList)
 		case len(samples) + 1:
 			v = new(ProfileList)
+		case len(samples) + 2:
+			v = new(DERList)
 		default:
 			v = samples[n].fresh()
 		}

@@ -550,7 +550,7 @@ func (h *hub) update(c *hubConn, id mimi.RoomID, req *api.Request) ([]byte, bool
 	if room == nil {
 		return nil, false, errors.New("no room")
 	}
-	out, err := room.Update(uint64(time.Now().UnixMilli()), c.client, r)
+	out, err := room.Update(uint64(time.Now().UnixMilli()), rooms.From(c.client), r)
 	if err != nil {
 		return nil, false, err
 	}
@@ -594,7 +594,7 @@ func (h *hub) submit(c *hubConn, id mimi.RoomID, req *api.Request) ([]byte, bool
 	if room == nil {
 		return nil, false, errors.New("no room")
 	}
-	resp, event, err := room.Submit(uint64(time.Now().UnixMilli()), c.client, r)
+	resp, event, err := room.Submit(uint64(time.Now().UnixMilli()), rooms.From(c.client), r)
 	if err != nil {
 		return nil, false, err
 	}
