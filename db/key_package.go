@@ -73,9 +73,30 @@ func (tx *Tx) UseKeyClaim(ref []byte) error {
 	return tx.touchOne(`UPDATE key_claim SET used = 1 WHERE ref = ? AND NOT used`, ref)
 }
 
+// AddKeyForward notes that another provider has handed out a package for one of our rooms. One that is known is
+// [ErrExists]: a package is handed out once.
+func (tx *Tx) AddKeyForward(ref []byte, provider, room string, notAfter int64) error {
+	_, err := tx.insert(`INSERT INTO key_forward (ref, provider, room, not_after) VALUES (?, ?, ?, ?)`, ref, provider, room, notAfter)
+	return err
+}
+
+// KeyForward returns whose package a reference names, and for which room it was handed out, or [ErrNotFound].
+func (tx *Tx) KeyForward(ref []byte) (provider, room string, err error) {
+	err = tx.one(`SELECT provider, room FROM key_forward WHERE ref = ? AND NOT used`, []any{ref}, &provider, &room)
+	return provider, room, err
+}
+
+// UseKeyForward notes that a package of another provider has served.
+func (tx *Tx) UseKeyForward(ref []byte) error {
+	return tx.touchOne(`UPDATE key_forward SET used = 1 WHERE ref = ? AND NOT used`, ref)
+}
+
 // PruneKeyPackages forgets packages and claims that have expired.
 func (tx *Tx) PruneKeyPackages() error {
 	if _, err := tx.exec(`DELETE FROM key_package WHERE not_after <= ?`, tx.Now()); err != nil {
+		return err
+	}
+	if _, err := tx.exec(`DELETE FROM key_forward WHERE not_after <= ?`, tx.Now()); err != nil {
 		return err
 	}
 	_, err := tx.exec(`DELETE FROM key_claim WHERE not_after <= ?`, tx.Now())

@@ -9,16 +9,23 @@ type Member struct {
 
 // AddMember makes a device receive a room's events from one on. Adding it again at the same event changes nothing.
 func (tx *Tx) AddMember(room, device, fromEvent int64) error {
-	_, err := tx.exec(`INSERT INTO member (device, room, from_event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-		device, room, fromEvent)
-	return err
+	return members.begin(tx, room, device, fromEvent)
+}
+
+// AddMemberOnce makes a device receive a room's events from one on, unless it does already.
+func (tx *Tx) AddMemberOnce(room, device, fromEvent int64) error {
+	return members.beginOnce(tx, room, device, fromEvent)
 }
 
 // EndMember makes an event the last one of a room that a device receives.
 func (tx *Tx) EndMember(room, device, toEvent int64) error {
-	_, err := tx.exec(`UPDATE member SET to_event = ? WHERE device = ? AND room = ? AND to_event IS NULL`,
-		toEvent, device, room)
-	return err
+	return members.end(tx, room, device, toEvent)
+}
+
+// SetMemberMessages says whether a member gets a room's messages from an event on, which is none itself. One who is no
+// member, or for whom it is so already, stays as it is.
+func (tx *Tx) SetMemberMessages(room, device, fromEvent int64, messages bool) error {
+	return members.setMessages(tx, room, device, fromEvent, messages)
 }
 
 // Members returns the devices that receive a room's events now, in the order of their registration.
@@ -26,29 +33,4 @@ func (tx *Tx) Members(room int64) ([]Member, error) {
 	return collect(tx, `SELECT m.device, d.client, m.messages FROM member m JOIN device d ON d.id = m.device
 		WHERE m.room = ? AND m.to_event IS NULL ORDER BY m.device`, []any{room},
 		func(m *Member, row func(...any) error) error { return row(&m.Device, &m.Client, &m.Messages) })
-}
-
-// AddMemberOnce makes a device receive a room's events from one on, unless it does already.
-func (tx *Tx) AddMemberOnce(room, device, fromEvent int64) error {
-	_, err := tx.exec(`INSERT INTO member (device, room, from_event) SELECT ?1, ?2, ?3
-		WHERE NOT EXISTS (SELECT 1 FROM member WHERE device = ?1 AND room = ?2 AND to_event IS NULL)`, device, room, fromEvent)
-	return err
-}
-
-// SetMemberMessages says whether a member gets a room's messages from an event on, which is none itself. One who is no
-// member, or for whom it is so already, stays as it is.
-func (tx *Tx) SetMemberMessages(room, device, fromEvent int64, messages bool) error {
-	// Who becomes a member with this event or because of it has only one part.
-	n, err := tx.exec(`UPDATE member SET messages = ? WHERE device = ? AND room = ? AND to_event IS NULL AND from_event >= ?`,
-		messages, device, room, fromEvent)
-	if err != nil || n > 0 {
-		return err
-	}
-	n, err = tx.exec(`UPDATE member SET to_event = ? - 1 WHERE device = ? AND room = ? AND to_event IS NULL AND messages <> ?`,
-		fromEvent, device, room, messages)
-	if err != nil || n == 0 {
-		return err
-	}
-	_, err = tx.exec(`INSERT INTO member (device, room, from_event, messages) VALUES (?, ?, ?, ?)`, device, room, fromEvent, messages)
-	return err
 }

@@ -1,12 +1,13 @@
 package db
 
-// Room is a room this provider is the hub of.
+// Room is a room this provider is the hub of, or one of another provider in which our users are.
 type Room struct {
 	ID      int64
 	URI     string
-	GroupID string
+	GroupID string // the room's URI where others are the hub
 	Direct  string // both user URIs of a room for two, in one string; empty for groups
-	State   []byte // the hub's public view of the MLS group
+	State   []byte // the hub's public view of the MLS group; empty where others are the hub
+	Hub     string // domain of the hub; empty: we are
 }
 
 // CreateRoom stores a new room and returns its id. A URI, group id or pair that is taken is [ErrExists].
@@ -19,11 +20,22 @@ func (tx *Tx) CreateRoom(r Room) (int64, error) {
 		r.URI, r.GroupID, direct, r.State, tx.Now())
 }
 
+// FollowRoom returns the id of a room of another provider, and makes its row where there is none.
+func (tx *Tx) FollowRoom(uri, hub string) (int64, error) {
+	_, err := tx.exec(`INSERT INTO room (uri, group_id, state, created_at, hub) VALUES (?1, ?1, x'', ?2, ?3) ON CONFLICT DO NOTHING`,
+		uri, tx.Now(), hub)
+	if err != nil {
+		return 0, err
+	}
+	var id int64
+	return id, tx.one(`SELECT id FROM room WHERE uri = ? AND hub = ?`, []any{uri, hub}, &id)
+}
+
 // RoomByURI finds a room, or returns [ErrNotFound].
 func (tx *Tx) RoomByURI(uri string) (Room, error) {
 	var r Room
-	err := tx.one(`SELECT id, uri, group_id, ifnull(direct, ''), state FROM room WHERE uri = ?`, []any{uri},
-		&r.ID, &r.URI, &r.GroupID, &r.Direct, &r.State)
+	err := tx.one(`SELECT id, uri, group_id, ifnull(direct, ''), state, ifnull(hub, '') FROM room WHERE uri = ?`, []any{uri},
+		&r.ID, &r.URI, &r.GroupID, &r.Direct, &r.State, &r.Hub)
 	return r, err
 }
 
@@ -60,10 +72,18 @@ func (tx *Tx) SetRoomUsers(room int64, users []string) error {
 	return nil
 }
 
-// RoomsOf returns the URIs of the rooms a user participates in, oldest room first.
+// RoomsOf returns the URIs of the rooms a user participates in, oldest room first. Of other providers' rooms we know only
+// in which a device of the user is.
 func (tx *Tx) RoomsOf(user string) ([]string, error) {
-	return collect(tx, `SELECT r.uri FROM room_user u JOIN room r ON r.id = u.room WHERE u.user = ? ORDER BY r.id`,
-		[]any{user}, scanString)
+	return collect(tx, `SELECT r.uri FROM room r WHERE r.id IN (SELECT room FROM room_user WHERE user = ?1)
+		OR r.hub IS NOT NULL AND r.id IN (SELECT m.room FROM member m JOIN device d ON d.id = m.device
+			WHERE d.user = ?1 AND m.to_event IS NULL) ORDER BY r.id`, []any{user}, scanString)
+}
+
+// RoomMembersOf returns the client URIs of a user's devices that receive a room's events now.
+func (tx *Tx) RoomMembersOf(room, user string) ([]string, error) {
+	return collect(tx, `SELECT d.client FROM device d JOIN member m ON m.device = d.id AND m.to_event IS NULL
+		JOIN room r ON r.id = m.room WHERE d.user = ? AND r.uri = ?`, []any{user, room}, scanString)
 }
 
 func scanString(s *string, row func(...any) error) error { return row(s) }
