@@ -195,3 +195,10 @@ CREATE TABLE peer (
   error      TEXT    NOT NULL DEFAULT '',     -- what was wrong last, in words; empty since it answered
   error_at   INTEGER
 ) STRICT, WITHOUT ROWID;
+
+-- What a certificate authority has given us: the account's key, certificates with their keys, answers to its challenges.
+CREATE TABLE acme (
+  name       TEXT    NOT NULL PRIMARY KEY,    -- as autocert calls it
+  value      BLOB    NOT NULL,
+  changed_at INTEGER NOT NULL
+) STRICT;
