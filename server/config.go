@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -24,16 +25,16 @@ type Config struct {
 	Listen string // address of HTTPS; ":443" by default, in Dev of HTTP: "127.0.0.1:8080"
 	Dev    bool   // plain HTTP on this machine alone
 
-	ListenHTTP    string // address that redirects to HTTPS; none by default
-	TLSCert       string // PEM file with the certificate chain
+	ListenHTTP    string // address that redirects to HTTPS and answers the certificate authority; none by default
+	TLSCert       string // PEM file with the certificate chain; none by default: certificates are fetched by ACME
 	TLSKey        string // PEM file with its key
-	Federation    string // address other providers use; not in this version
-	ACMEDirectory string // of the certificate authority; not in this version
-	ACMEEmail     string // contact for it; not in this version
+	Federation    string // HOST[:PORT] for other providers, see federation.go; mimi.<Domain> on Listen by default
+	ACMEDirectory string // URL of the certificate authority; Let's Encrypt by default
+	ACMEEmail     string // contact for it; none by default
 
 	// What stands between this provider and others; tests put networks of their own here.
 	PeerDial    func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the machine's network, public addresses only
-	PeerRoots   *x509.CertPool                                                    // who vouches for their certificates; nil: the system's
+	PeerRoots   *x509.CertPool                                                    // who vouches for their certificates and for the authority's; nil: the system's
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)              // for both of our names; nil: from files or by ACME
 
 	Log  *slog.Logger     // discarded if nil
@@ -42,6 +43,9 @@ type Config struct {
 
 	PasswordMemory uint32 // KiB of one argon2id computation; 19,456 by default and at most 32,768
 	MaxPages       int64  // bound of the database in pages of 4 KiB; none by default
+
+	transport *transport    // made by Run before the database is open; otherwise by New
+	acmeRetry time.Duration // replaces the first wait after the certificate authority has refused
 }
 
 // UsageError is an error in how the program was called.
@@ -96,6 +100,15 @@ func (c Config) checkListen() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return Usage("-tls-cert and -tls-key belong together")
 	}
+	if _, err := c.federation(); err != nil {
+		return err
+	}
+	if u, err := url.Parse(c.ACMEDirectory); c.ACMEDirectory != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		return Usage("-acme-directory %q is not a URL that begins with https://", c.ACMEDirectory)
+	}
+	if c.ACMEEmail != "" && strings.Count(c.ACMEEmail, "@") != 1 {
+		return Usage("-acme-email %q is not an e-mail address", c.ACMEEmail)
+	}
 	if !c.Dev {
 		return nil
 	}
@@ -106,18 +119,28 @@ func (c Config) checkListen() error {
 	if err != nil {
 		return Usage("-listen %q is not an address such as 127.0.0.1:8080", c.Listen)
 	}
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+	if host != "localhost" && !isLoopback(host) {
 		return Usage("-dev listens on this machine only: use -listen 127.0.0.1:PORT, or leave out -dev")
 	}
 	return nil
 }
 
-// canServe says whether this version can serve c to other machines.
+// isLoopback reports whether host is an address of this machine alone.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// automatic says whether certificates are fetched from a certificate authority.
+func (c Config) automatic() bool { return !c.Dev && c.TLSCert == "" && c.Certificate == nil }
+
+// canServe says whether c can be served to other machines.
 func (c Config) canServe() error {
-	if c.Dev || c.TLSCert != "" {
-		return nil
+	if c.automatic() && !strings.Contains(c.Domain, ".") {
+		return Usage("automatic TLS needs a domain name that other machines can find, which %q is not: "+
+			"give -tls-cert and -tls-key, or try kith on this machine with -dev", c.Domain)
 	}
-	return Usage("automatic TLS is not in this version yet: give -tls-cert and -tls-key, or try kith on this machine with -dev")
+	return nil
 }
 
 // baseURL is how links to this provider begin when it listens on addr.

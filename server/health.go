@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kith/db"
+	"kith/web"
 )
 
 // settingMetricsToken holds the SHA-256 of the bearer token for /metrics, if there is one.
@@ -24,6 +25,12 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if reason := s.state.Load().(string); reason != stateReady {
 		plain(w, http.StatusServiceUnavailable, reason+"\n")
 		return
+	}
+	if s.transport.acme != nil {
+		if reason := s.transport.acme.missing(); !reason.None() {
+			plain(w, http.StatusServiceUnavailable, web.English.Text(reason)+"\n")
+			return
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()

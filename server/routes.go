@@ -37,7 +37,7 @@ func (s *Server) routes() http.Handler {
 	// A form that another site sends with our cookie is refused by where it comes from.
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(s.handle(func(http.ResponseWriter, *http.Request) error { return errForbidden }))
-	return s.recovered(s.logged(s.headers(cross.Handler(all))))
+	return s.recovered(s.logged(s.byServerName(s.headers(cross.Handler(all)), s.federationRoutes())))
 }
 
 // pagePolicy lets a document run our scripts and nothing else.

@@ -9,10 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Run serves a provider until ctx ends, and then stops in good order: it takes no more requests, tells the sockets to go
@@ -25,29 +23,23 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	if err := cfg.canServe(); err != nil {
 		return err
 	}
-	if cfg.Federation != "" || cfg.ACMEDirectory != "" || cfg.ACMEEmail != "" {
-		cfg.Log.Warn("-federation and -acme-… do nothing in this version yet")
+	if cfg.transport, err = newTransport(cfg); err != nil {
+		return err
 	}
-	secure, err := cfg.tls()
+	listeners, err := cfg.listen()
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("server: cannot listen on %s: %w", cfg.Listen, cause(err))
-	}
-	if secure != nil {
-		listener = tls.NewListener(listener, secure)
-	}
-	cfg.Listen = listener.Addr().String()
 	// A migration may take a while; until it is done the server says so instead of being silent.
 	var current atomic.Value
 	current.Store(http.HandlerFunc(starting))
 	httpServer := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		current.Load().(http.HandlerFunc)(w, r)
 	}), cfg.Log)
-	failed := make(chan error, 2)
-	go func() { failed <- httpServer.Serve(listener) }()
+	failed := make(chan error, len(listeners)+1)
+	for _, l := range listeners {
+		go func() { failed <- httpServer.Serve(l) }()
+	}
 	redirects, err := redirect(cfg, failed)
 	if err == nil {
 		err = serve(ctx, cfg, httpServer, &current, out, failed)
@@ -59,11 +51,49 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	return err
 }
 
+// listen opens the address for browsers and, where it is another one, that for other providers, and notes in c where
+// they are.
+func (c *Config) listen() (all []net.Listener, err error) {
+	federation, err := c.federation()
+	if err != nil {
+		return nil, err
+	}
+	open := func(address string, secure bool) (at string) {
+		l, e := net.Listen("tcp", address)
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("server: cannot listen on %s: %w", address, cause(e)))
+			return address
+		}
+		at = l.Addr().String()
+		if secure {
+			l = tls.NewListener(l, c.transport.config())
+		}
+		all = append(all, l)
+		return at
+	}
+	c.Listen = open(c.Listen, !c.Dev)
+	if federation.listen != "" {
+		if at := open(federation.listen, true); federation.host == "mimi."+c.Domain {
+			c.Federation = at
+		}
+	}
+	if err != nil {
+		for _, l := range all {
+			_ = l.Close()
+		}
+		return nil, err
+	}
+	return all, nil
+}
+
 // serve opens the provider behind a server that listens already, waits for ctx and stops.
 func serve(ctx context.Context, cfg Config, httpServer *http.Server, current *atomic.Value, out io.Writer, failed <-chan error) error {
 	s, err := New(ctx, cfg)
 	if err != nil {
 		return err
+	}
+	if cfg.transport.acme != nil {
+		cfg.transport.acme.start(s.db)
 	}
 	current.Store(http.HandlerFunc(s.Handler().ServeHTTP))
 	s.log.Info("serving", "listen", cfg.Listen, "dev", cfg.Dev)
@@ -98,7 +128,7 @@ func starting(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// redirect sends plain HTTP to HTTPS, where that was asked for.
+// redirect sends plain HTTP to HTTPS, where that was asked for, and answers the certificate authority there.
 func redirect(cfg Config, failed chan<- error) (*http.Server, error) {
 	if cfg.ListenHTTP == "" || cfg.Dev {
 		return nil, nil
@@ -108,64 +138,15 @@ func redirect(cfg Config, failed chan<- error) (*http.Server, error) {
 		return nil, fmt.Errorf("server: cannot listen on %s: %w", cfg.ListenHTTP, cause(err))
 	}
 	base := cfg.baseURL(cfg.Listen)
-	server := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, base+r.URL.RequestURI(), http.StatusMovedPermanently)
-	}), cfg.Log)
+	})
+	if cfg.transport.acme != nil {
+		handler = cfg.transport.acme.http(handler)
+	}
+	server := newHTTPServer(handler, cfg.Log)
 	go func() { failed <- server.Serve(listener) }()
 	return server, nil
-}
-
-// tls loads the certificate from its files, and again whenever they have changed, so that a renewal needs no restart.
-func (c Config) tls() (*tls.Config, error) {
-	if c.TLSCert == "" {
-		return nil, nil
-	}
-	f := &certificateFiles{cert: c.TLSCert, key: c.TLSKey, now: c.Now, log: c.Log}
-	if _, err := f.get(nil); err != nil {
-		return nil, fmt.Errorf("server: certificate of -tls-cert and -tls-key: %w", err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: f.get, NextProtos: []string{"h2", "http/1.1"}}, nil
-}
-
-type certificateFiles struct {
-	cert, key string
-	now       func() time.Time
-	log       *slog.Logger
-
-	mu      sync.Mutex
-	checked time.Time
-	changed time.Time
-	current *tls.Certificate
-}
-
-// get looks at the files at most once a minute. A broken pair never replaces one that works.
-func (f *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := f.now()
-	if f.current != nil && now.Sub(f.checked).Abs() < time.Minute {
-		return f.current, nil
-	}
-	f.checked = now
-	changed := f.changed
-	for _, name := range []string{f.cert, f.key} {
-		if fi, err := os.Stat(name); err == nil && fi.ModTime().After(changed) {
-			changed = fi.ModTime()
-		}
-	}
-	if f.current != nil && changed.Equal(f.changed) {
-		return f.current, nil
-	}
-	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-	if err != nil {
-		if f.current != nil {
-			f.log.Error("new certificate is not usable, keeping the old one", "error", err.Error())
-			return f.current, nil
-		}
-		return nil, err
-	}
-	f.current, f.changed = &pair, changed
-	return f.current, nil
 }
 
 // cause strips what the operator knows already from a network error.

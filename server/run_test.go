@@ -79,15 +79,21 @@ func TestConfigSentences(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		"no domain":     {Config{}, "-domain is missing"},
-		"no name":       {Config{Domain: "a b"}, "is not a domain name"},
-		"half of tls":   {Config{Domain: "a.example", TLSCert: "x"}, "belong together"},
-		"no tls":        {Config{Domain: "a.example"}, "automatic TLS is not in this version yet"},
-		"dev everybody": {Config{Dev: true, Listen: ":8080"}, "this machine only"},
-		"dev outside":   {Config{Dev: true, Listen: "192.0.2.1:80"}, "this machine only"},
-		"dev name":      {Config{Dev: true, Listen: "kith.example:80"}, "this machine only"},
-		"dev no port":   {Config{Dev: true, Listen: "127.0.0.1"}, "is not an address"},
-		"dev with tls":  {Config{Dev: true, TLSCert: "x", TLSKey: "y"}, "plain HTTP"},
+		"no domain":         {Config{}, "-domain is missing"},
+		"no name":           {Config{Domain: "a b"}, "is not a domain name"},
+		"half of tls":       {Config{Domain: "a.example", TLSCert: "x"}, "belong together"},
+		"no name for tls":   {Config{Domain: "localhost"}, "automatic TLS needs a domain name"},
+		"authority":         {Config{Domain: "a.example", ACMEDirectory: "http://ca.example/"}, "begins with https://"},
+		"contact":           {Config{Domain: "a.example", ACMEEmail: "nobody"}, "not an e-mail address"},
+		"federation":        {Config{Domain: "a.example", Federation: "a.example:8443"}, "not the domain itself"},
+		"federation port":   {Config{Domain: "a.example", Federation: "m.a.example:x"}, "no port number"},
+		"federation name":   {Config{Domain: "a.example", Federation: "m a"}, "HOST or HOST:PORT"},
+		"federation in dev": {Config{Dev: true, Federation: ":8443"}, "this machine only"},
+		"dev everybody":     {Config{Dev: true, Listen: ":8080"}, "this machine only"},
+		"dev outside":       {Config{Dev: true, Listen: "192.0.2.1:80"}, "this machine only"},
+		"dev name":          {Config{Dev: true, Listen: "kith.example:80"}, "this machine only"},
+		"dev no port":       {Config{Dev: true, Listen: "127.0.0.1"}, "is not an address"},
+		"dev with tls":      {Config{Dev: true, TLSCert: "x", TLSKey: "y"}, "plain HTTP"},
 	} {
 		err := Run(t.Context(), c.cfg, io.Discard)
 		var u UsageError
@@ -170,12 +176,12 @@ func TestRenewedCertificateIsPickedUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf, err := cfg.tls()
+	transport, err := newTransport(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	get := func() string {
-		c, err := conf.GetCertificate(nil)
+		c, err := transport.show(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,8 +4,7 @@
 // Invariants. What was answered as accepted is on disk. The text of an internal error never leaves, and no log line holds
 // content, keys, tokens or full URIs of users: requests are logged by route. All time and randomness come in with [Config].
 //
-// Limits. This version serves one machine's certificate from files, or this machine alone with Dev; other providers
-// cannot be reached yet.
+// Limits. TLS ends here: a proxy in front that ends it itself would hide which provider connects.
 package server
 
 import (
@@ -55,6 +54,7 @@ type Server struct {
 	metrics   *metrics
 	figures   http.Handler // of metrics
 	chat      chat
+	transport *transport
 	handler   http.Handler
 	state     atomic.Value // string
 
@@ -80,6 +80,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		// Ten wrong passwords at once and then one in 30 s for an account from one address; three times that for the
 		// address, where a whole family may live; and a bound for an account that many addresses guess at.
 		perAddress: newLimiter(30, 10*time.Second), perPair: newLimiter(10, 30*time.Second), perAccount: newLimiter(60, 20*time.Second)}
+	if s.transport = cfg.transport; s.transport == nil {
+		if s.transport, err = newTransport(cfg); err != nil {
+			return nil, err
+		}
+	}
 	s.figures = s.metrics.handler(s.log)
 	s.state.Store(stateReady)
 	s.db, err = db.Open(ctx, cfg.Data, db.Options{Now: cfg.Now, Logger: cfg.Log, Exclusive: true, MaxPages: cfg.MaxPages})
@@ -146,6 +151,9 @@ func (s *Server) Close(ctx context.Context) error {
 
 // release closes what is below the sockets.
 func (s *Server) release() error {
+	if s.transport.acme != nil {
+		s.transport.acme.close()
+	}
 	s.stopWatch()
 	s.watching.Wait()
 	s.passwords.close()
