@@ -18,5 +18,14 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request) error {
 
 // openChat opens the messaging side.
 func (s *Server) openChat() (chat, error) {
-	return newMessenger(messengerConfig{DB: s.db, Identity: s.identity, Now: s.now, Rand: s.cfg.Rand, Log: s.log, Metrics: s.metrics})
+	c := messengerConfig{DB: s.db, Identity: s.identity, Now: s.now, Rand: s.cfg.Rand, Log: s.log, Metrics: s.metrics,
+		FederationBase: s.cfg.federationBase}
+	if !s.cfg.Dev || s.cfg.Federation != "" {
+		dial := s.cfg.PeerDial
+		if dial == nil {
+			dial = s.cfg.dialPublic()
+		}
+		c.DialPeer = s.peerDialer(dial)
+	}
+	return newMessenger(c)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -71,11 +72,23 @@ func (m *messenger) account(tx *db.Tx, user mimi.UserID) (db.Account, error) {
 	return tx.AccountByName(user.Name())
 }
 
-// identifierQuery finds users of this provider. All elements must match (IQ-2).
+// identifierQuery finds users of this provider or, with a target, of another.
+func (s *socket) identifierQuery(r *api.Request) ([]byte, error) {
+	if r.Target == "" || r.Target == s.m.domain.String() {
+		return s.m.queryHere(s.context, r.Body)
+	}
+	domain, err := mimi.ParseProviderID(r.Target)
+	if err != nil {
+		return nil, opBadRequest
+	}
+	return s.m.peers.ask(s.context, domain, endpointIdentifierQuery, map[string]string{"domain": domain.String()}, r.Body)
+}
+
+// queryHere finds users of this provider. All elements must match (IQ-2).
 //
 // draft-ietf-mimi-protocol-06, Section 5.8
-func (s *socket) identifierQuery(r *api.Request) ([]byte, error) {
-	req, err := wire.UnmarshalIdentifierRequest(r.Body)
+func (m *messenger) queryHere(ctx context.Context, body []byte) ([]byte, error) {
+	req, err := wire.UnmarshalIdentifierRequest(body)
 	if err != nil || len(req.QueryElements) == 0 || len(req.QueryElements) > maxElements {
 		return nil, opBadRequest
 	}
@@ -85,7 +98,7 @@ func (s *socket) identifierQuery(r *api.Request) ([]byte, error) {
 		if len(e.SearchValue) > maxSearch || strings.TrimSpace(e.SearchValue) == "" {
 			return nil, opBadRequest
 		}
-		match, text := s.m.condition(e)
+		match, text := m.condition(e)
 		if match == nil {
 			// IQ-3: what is not searchable is said to be so.
 			return (&wire.IdentifierResponse{ResponseCode: wire.QueryUnsupportedField}).Bytes()
@@ -96,14 +109,14 @@ func (s *socket) identifierQuery(r *api.Request) ([]byte, error) {
 		}
 	}
 	var found []db.Account
-	err = s.m.DB.Read(s.context, func(tx *db.Tx) (err error) {
+	err = m.DB.Read(ctx, func(tx *db.Tx) (err error) {
 		found, err = findAccounts(tx, broadest, query)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.m.found(found)
+	return m.found(found)
 }
 
 // condition turns a query element into a test of an account and a text by which the database can preselect.

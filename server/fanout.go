@@ -23,7 +23,7 @@ var backlogPage = db.Page{Rows: 256, Bytes: 512 << 10, Window: 2048}
 
 // publication is one committed event on its way to the devices of its room, or an answer that follows it.
 type publication struct {
-	room   *localRoom
+	room   *liveRoom
 	cursor int64
 	frame  []byte  // the encoded event, shared by all who get it; nil: deliver nothing
 	join   []int64 // devices that receive the room's events from this one on
@@ -32,8 +32,10 @@ type publication struct {
 	silent []int64 // all members that get no messages from now on
 	answer func()
 
+	followers []string // the providers that follow the room from now on
+
 	message bool // for the members that get messages
-	changes bool // join, leave and silent say who gets what from now on
+	changes bool // join, leave, silent and followers say who gets what from now on
 }
 
 // fanout hands committed events to the sockets of the devices they are for. Publications are added in the order of
@@ -41,6 +43,7 @@ type publication struct {
 // what one group commit brought as one batch: each socket is woken once for it.
 type fanout struct {
 	metrics *messengerMetrics
+	outbox  *outbox // woken for the providers that follow a room
 
 	mu      sync.Mutex
 	pending []publication
@@ -52,8 +55,8 @@ type fanout struct {
 	sockets map[int64]*socket // by device
 }
 
-func newFanout(metrics *messengerMetrics) *fanout {
-	return &fanout{metrics: metrics, wake: make(chan struct{}, 1), done: make(chan struct{}), sockets: make(map[int64]*socket)}
+func newFanout(metrics *messengerMetrics, o *outbox) *fanout {
+	return &fanout{metrics: metrics, outbox: o, wake: make(chan struct{}, 1), done: make(chan struct{}), sockets: make(map[int64]*socket)}
 }
 
 // publish adds what one committed request caused. It never blocks.
@@ -124,7 +127,12 @@ func (f *fanout) deliver(p *publication, touched []*socket) []*socket {
 			}
 		}
 		f.devices.Unlock()
+		if p.frame != nil && p.room.hub != nil {
+			f.outbox.wake(p.room, p.room.followers)
+			f.outbox.wake(p.room, p.followers)
+		}
 		if p.changes {
+			p.room.followers = p.followers
 			p.room.audience = without(union(p.room.audience, p.join), p.leave)
 			p.room.readers = without(p.room.audience, p.silent)
 		}

@@ -51,7 +51,8 @@ type localHub struct {
 	fanout    *fanout
 	metrics   *messengerMetrics
 	mls       mls.Config
-	rooms     roomCache
+	rooms     *roomCache
+	outbox    *outbox
 	// material hands out KeyPackages of a user, but for the clients in skip: our own, or those its provider gives.
 	material func(ctx context.Context, req *wire.KeyMaterialRequest, body []byte, skip []mimi.ClientID) ([]byte, error)
 }
@@ -60,7 +61,6 @@ func newLocalHub(h *localHub) *localHub {
 	if h.rand == nil {
 		h.rand = rand.Reader
 	}
-	h.rooms.init(h)
 	return h
 }
 
@@ -103,7 +103,7 @@ func (h *localHub) Submit(ctx context.Context, from room.Origin, id mimi.RoomID,
 
 // submitRefused answers a refused message, unless it was accepted before: then the answer is the same again, although
 // the room has moved on (SM-4).
-func (h *localHub) submitRefused(ctx context.Context, r *localRoom, hash []byte, resp wire.SubmitMessageResponse) ([]byte, error) {
+func (h *localHub) submitRefused(ctx context.Context, r *liveRoom, hash []byte, resp wire.SubmitMessageResponse) ([]byte, error) {
 	var before db.Event
 	err := h.db.Read(ctx, func(tx *db.Tx) (err error) {
 		before, err = tx.EventByHash(r.id, hash)
@@ -129,7 +129,7 @@ func submitCode(resp wire.SubmitMessageResponse) string {
 
 // store queues an accepted message. The answer goes out only when the database has it (SM-4, draft-ietf-mimi-protocol-06,
 // Section 5.5: accepted is a commitment to distribute).
-func (h *localHub) store(r *localRoom, e db.Event, resp wire.SubmitMessageResponse, answer func([]byte, error)) {
+func (h *localHub) store(r *liveRoom, e db.Event, resp wire.SubmitMessageResponse, answer func([]byte, error)) {
 	r.retain()
 	var stored db.Event
 	var fresh bool
@@ -145,7 +145,7 @@ func (h *localHub) store(r *localRoom, e db.Event, resp wire.SubmitMessageRespon
 			return
 		}
 		if fresh {
-			p.cursor, p.frame = stored.ID, h.frame(stored.ID, r, e.Body)
+			p.cursor, p.frame = stored.ID, eventFrame(h.log, stored.ID, r, e.Body)
 			h.metrics.accepted[db.EventMessage].Inc()
 		}
 		p.answer = func() {
@@ -156,11 +156,11 @@ func (h *localHub) store(r *localRoom, e db.Event, resp wire.SubmitMessageRespon
 	})
 }
 
-// frame encodes an event once for all who get it.
-func (h *localHub) frame(cursor int64, r *localRoom, body []byte) []byte {
+// eventFrame encodes an event once for all who get it.
+func eventFrame(log *slog.Logger, cursor int64, r *liveRoom, body []byte) []byte {
 	frame, err := api.Bytes(&api.Event{Cursor: uint64(cursor), Room: r.uri, Message: body})
 	if err != nil {
-		h.log.Error("an event is too large to deliver", "cursor", cursor, "octets", len(body))
+		log.Error("an event is too large to deliver", "cursor", cursor, "octets", len(body))
 		return nil
 	}
 	return frame
@@ -191,6 +191,9 @@ func (h *localHub) Update(ctx context.Context, from room.Origin, id mimi.RoomID,
 	if err != nil {
 		return nil, opBadRequest
 	}
+	if outcome.Refusal != nil && outcome.Refusal.Rule == room.RuleOrigin {
+		return nil, opNotAllowed
+	}
 	if outcome.Next == nil {
 		return h.updateRefused(ctx, r, requestHash(body), &outcome.Response)
 	}
@@ -198,7 +201,7 @@ func (h *localHub) Update(ctx context.Context, from room.Origin, id mimi.RoomID,
 }
 
 // updateRefused answers a refused update, unless it was accepted before (UP-13).
-func (h *localHub) updateRefused(ctx context.Context, r *localRoom, hash []byte, resp *wire.UpdateRoomResponse) ([]byte, error) {
+func (h *localHub) updateRefused(ctx context.Context, r *liveRoom, hash []byte, resp *wire.UpdateRoomResponse) ([]byte, error) {
 	var before db.Event
 	err := h.db.Read(ctx, func(tx *db.Tx) (err error) {
 		before, err = tx.EventByHash(r.id, hash)
@@ -229,13 +232,14 @@ func updateCode(resp *wire.UpdateRoomResponse) string {
 // room's lock.
 //
 // draft-ietf-mimi-protocol-06, Section 5.5
-func (h *localHub) commit(r *localRoom, hash []byte, outcome *room.UpdateOutcome) ([]byte, error) {
+func (h *localHub) commit(r *liveRoom, hash []byte, outcome *room.UpdateOutcome) ([]byte, error) {
 	state, err := outcome.Next.State()
 	if err != nil {
 		return nil, err
 	}
-	change := &roomChange{room: r, hash: hash, outcome: outcome, state: state,
-		silentBefore: silentClients(r.hub), silentAfter: silentClients(outcome.Next)}
+	change := &roomChange{room: r, hash: hash, outcome: outcome, state: state, domain: h.domain,
+		silentBefore: silentClients(r.hub), silentAfter: silentClients(outcome.Next),
+		followers: h.followers(outcome.Next), followed: h.followers(r.hub)}
 	for range outcome.Events {
 		r.retain()
 	}
@@ -271,8 +275,8 @@ func (h *localHub) publishChange(c *roomChange, err error) {
 			continue
 		}
 		h.metrics.accepted[kindOf(e.Kind)].Inc()
-		p.cursor, p.frame = c.stored[i].ID, h.frame(c.stored[i].ID, c.room, e.Body)
-		p.changes, p.silent = true, c.silent
+		p.cursor, p.frame = c.stored[i].ID, eventFrame(h.log, c.stored[i].ID, c.room, e.Body)
+		p.changes, p.silent, p.followers = true, c.silent, domainsOf(c.followers)
 		switch e.Kind {
 		case room.EventCommit:
 			p.join, p.leave = c.joined, c.removed
@@ -297,22 +301,25 @@ func kindOf(k room.EventKind) int {
 
 // roomChange is an accepted update on its way into the database. apply may run twice: it sets all that is below it anew.
 type roomChange struct {
-	room    *localRoom
+	room    *liveRoom
 	hash    []byte
 	outcome *room.UpdateOutcome
 	state   []byte
+	domain  mimi.ProviderID
 
 	silentBefore, silentAfter []mimi.ClientID
+	followers, followed       map[mimi.ProviderID]bool // afterwards and before: other providers with members; whether any gets messages
 
 	stored                 []db.Event
-	added, joined, removed []int64 // devices: by Welcome, by external commit, no longer members
-	silent                 []int64 // members that get no messages from now on
-	refused                string  // why nothing was stored after all
-	repeated               bool    // nothing was stored because it was before
+	added, joined, removed []int64  // devices: by Welcome, by external commit, no longer members
+	targets                []string // other providers whose KeyPackages the Welcome names
+	silent                 []int64  // members that get no messages from now on
+	refused                string   // why nothing was stored after all
+	repeated               bool     // nothing was stored because it was before
 }
 
 func (c *roomChange) apply(tx *db.Tx) error {
-	c.stored, c.added, c.joined, c.removed, c.silent, c.refused, c.repeated = nil, nil, nil, nil, nil, "", false
+	c.stored, c.added, c.joined, c.removed, c.targets, c.silent, c.refused, c.repeated = nil, nil, nil, nil, nil, nil, "", false
 	if err := c.resolve(tx); err != nil || c.refused != "" {
 		return err
 	}
@@ -342,20 +349,27 @@ func (c *roomChange) apply(tx *db.Tx) error {
 		return err
 	}
 	if commitID == 0 {
-		return c.silence(tx, c.stored[0].ID)
+		return errors.Join(c.silence(tx, c.stored[0].ID), c.silenceFollowers(tx, c.stored[0].ID))
 	}
 	if err := tx.SetRoomUsers(c.room.id, participants(c.outcome.Next.View())); err != nil {
 		return err
 	}
 	for _, ref := range c.outcome.Added { // KM-8: what a Welcome has named is spent
-		if err := tx.UseKeyClaim(ref); err != nil {
+		err := tx.UseKeyClaim(ref)
+		if errors.Is(err, db.ErrNotFound) {
+			err = tx.UseKeyForward(ref)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	if err := c.moveMembers(tx, commitID, welcomeID); err != nil {
 		return err
 	}
-	return c.silence(tx, commitID)
+	if err := c.moveFollowers(tx, commitID, welcomeID); err != nil {
+		return err
+	}
+	return errors.Join(c.silence(tx, commitID), c.silenceFollowers(tx, commitID))
 }
 
 // silence notes from which event on members get messages no more, or again.
@@ -396,15 +410,9 @@ func silentClients(h *room.Hub) []mimi.ClientID {
 // handed out for this room is refused (UP-14).
 func (c *roomChange) resolve(tx *db.Tx) error {
 	for _, ref := range c.outcome.Added {
-		claim, err := tx.KeyClaim(ref)
-		if errors.Is(err, db.ErrNotFound) || err == nil && claim.Room != c.room.uri {
-			c.refused = "a KeyPackage was not handed out for this room"
-			return nil
-		}
-		if err != nil {
+		if err := c.resolveAdded(tx, ref); err != nil || c.refused != "" {
 			return err
 		}
-		c.added = append(c.added, claim.Device)
 	}
 	for _, list := range []struct {
 		clients []mimi.ClientID
@@ -424,6 +432,24 @@ func (c *roomChange) resolve(tx *db.Tx) error {
 	// A device that comes back by an external commit in place of its old leaf stays a member all the time.
 	c.removed = without(c.removed, c.joined)
 	return nil
+}
+
+func (c *roomChange) resolveAdded(tx *db.Tx, ref mls.KeyPackageRef) error {
+	claim, err := tx.KeyClaim(ref)
+	handedOut := claim.Room
+	if err == nil {
+		c.added = append(c.added, claim.Device)
+	} else if errors.Is(err, db.ErrNotFound) {
+		var provider string
+		if provider, handedOut, err = tx.KeyForward(ref); err == nil && !slices.Contains(c.targets, provider) {
+			c.targets = append(c.targets, provider)
+		}
+	}
+	if errors.Is(err, db.ErrNotFound) || err == nil && handedOut != c.room.uri {
+		c.refused = "a KeyPackage was not handed out for this room"
+		return nil
+	}
+	return err
 }
 
 func (c *roomChange) moveMembers(tx *db.Tx, commitID, welcomeID int64) error {

@@ -8,13 +8,14 @@ import (
 
 	"kith/db"
 	"kith/mimi"
+	"kith/mimi/mls"
 	"kith/mimi/room"
 )
 
 const maxRooms = 256 // rooms that are kept in memory though nobody uses them
 
-// localRoom is a room in memory.
-type localRoom struct {
+// liveRoom is a room in memory: one of ours, or one of another provider in which our users are.
+type liveRoom struct {
 	cache *roomCache
 	uri   string
 	place *list.Element
@@ -23,36 +24,38 @@ type localRoom struct {
 	mu     sync.Mutex // held while deciding; an update holds it until its outcome is committed
 	loaded bool
 	id     int64
-	hub    *room.Hub
+	hub    *room.Hub // nil where another provider is the hub
 
 	// The fanout's own once loaded.
-	audience []int64 // devices that get its events
-	readers  []int64 // and those of them that get its messages
+	audience  []int64  // devices that get its events
+	readers   []int64  // and those of them that get its messages
+	followers []string // domains of the providers that get its events
 }
 
 // roomCache keeps rooms in memory while they are in use, and the most recently used ones after that. A room is in use
 // also while something of it is on its way through the database or the fanout: what is loaded is never older than what
 // was decided.
 type roomCache struct {
-	hub    *localHub
+	db     *db.DB
+	mls    mls.Config
 	mu     sync.Mutex
-	rooms  map[string]*localRoom
-	recent list.List // *localRoom, most recently used first
+	rooms  map[string]*liveRoom
+	recent list.List // *liveRoom, most recently used first
 }
 
-func (c *roomCache) init(h *localHub) {
-	c.hub = h
-	c.rooms = make(map[string]*localRoom)
+func newRoomCache(store *db.DB, config mls.Config) *roomCache {
+	c := &roomCache{db: store, mls: config, rooms: make(map[string]*liveRoom)}
 	c.recent.Init()
+	return c
 }
 
 // acquire returns a room, loading it where necessary, or opUnknown. The caller gives it back with release.
-func (c *roomCache) acquire(ctx context.Context, id mimi.RoomID) (*localRoom, error) {
+func (c *roomCache) acquire(ctx context.Context, id mimi.RoomID) (*liveRoom, error) {
 	uri := id.String()
 	c.mu.Lock()
 	r := c.rooms[uri]
 	if r == nil {
-		r = &localRoom{cache: c, uri: uri}
+		r = &liveRoom{cache: c, uri: uri}
 		r.place = c.recent.PushFront(r)
 		c.rooms[uri] = r
 	} else {
@@ -76,14 +79,9 @@ func (c *roomCache) acquire(ctx context.Context, id mimi.RoomID) (*localRoom, er
 	return r, nil
 }
 
-func (r *localRoom) load(ctx context.Context) error {
-	h := r.cache.hub
-	return h.db.Read(ctx, func(tx *db.Tx) error {
+func (r *liveRoom) load(ctx context.Context) error {
+	return r.cache.db.Read(ctx, func(tx *db.Tx) error {
 		row, err := tx.RoomByURI(r.uri)
-		if err != nil {
-			return err
-		}
-		last, err := tx.LastTime(row.ID)
 		if err != nil {
 			return err
 		}
@@ -91,9 +89,10 @@ func (r *localRoom) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		state, err := room.Restore(h.mls, row.State, uint64(last))
-		if err != nil {
-			return err
+		if row.Hub == "" {
+			if err := r.restore(tx, row); err != nil {
+				return err
+			}
 		}
 		audience := make([]int64, len(members))
 		var silent []int64
@@ -103,33 +102,51 @@ func (r *localRoom) load(ctx context.Context) error {
 				silent = append(silent, m.Device)
 			}
 		}
-		r.id, r.hub, r.audience, r.readers, r.loaded = row.ID, state, audience, without(audience, silent), true
+		r.id, r.audience, r.readers, r.loaded = row.ID, audience, without(audience, silent), true
 		return nil
 	})
 }
 
+// restore loads what only the hub knows of a room.
+func (r *liveRoom) restore(tx *db.Tx, row db.Room) error {
+	last, err := tx.LastTime(row.ID)
+	if err != nil {
+		return err
+	}
+	followers, err := tx.Followers(row.ID)
+	if err != nil {
+		return err
+	}
+	r.followers = nil
+	for _, f := range followers {
+		r.followers = append(r.followers, f.Provider)
+	}
+	r.hub, err = room.Restore(r.cache.mls, row.State, uint64(last))
+	return err
+}
+
 // retain keeps the room in memory for one more user.
-func (r *localRoom) retain() {
+func (r *liveRoom) retain() {
 	r.cache.mu.Lock()
 	r.users++
 	r.cache.mu.Unlock()
 }
 
 // release gives the room back.
-func (r *localRoom) release() {
+func (r *liveRoom) release() {
 	c := r.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.users--
 	for c.recent.Len() > maxRooms {
 		oldest := c.recent.Back()
-		for oldest != nil && oldest.Value.(*localRoom).users > 0 {
+		for oldest != nil && oldest.Value.(*liveRoom).users > 0 {
 			oldest = oldest.Prev()
 		}
 		if oldest == nil {
 			return
 		}
 		c.recent.Remove(oldest)
-		delete(c.rooms, oldest.Value.(*localRoom).uri)
+		delete(c.rooms, oldest.Value.(*liveRoom).uri)
 	}
 }

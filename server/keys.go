@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	maxKeyPackages   = 200                 // unclaimed packages of one device
-	maxPackageLife   = 95 * 24 * time.Hour // of a KeyPackage; its certificate lives 90 days (CR-1)
-	claimMargin      = 5 * time.Minute     // packages that expire sooner are not handed out
-	packagesExamined = 16                  // of a device, to find one with the required capabilities
+	maxKeyPackages   = 200                  // unclaimed packages of one device
+	maxPackageLife   = 95 * 24 * time.Hour  // of a KeyPackage; its certificate lives 90 days (CR-1)
+	maxForeignLife   = 400 * 24 * time.Hour // of other providers' packages; it bounds how long we remember them
+	claimMargin      = 5 * time.Minute      // packages that expire sooner are not handed out
+	packagesExamined = 16                   // of a device, to find one with the required capabilities
 )
 
 // publishKeyPackages stores packages of the socket's own device.
@@ -111,9 +112,9 @@ func (s *socket) keyMaterial(r *api.Request) ([]byte, error) {
 }
 
 // material hands out KeyPackages of a user, but for the clients in skip.
-func (m *messenger) material(ctx context.Context, req *wire.KeyMaterialRequest, _ []byte, skip []mimi.ClientID) ([]byte, error) {
+func (m *messenger) material(ctx context.Context, req *wire.KeyMaterialRequest, body []byte, skip []mimi.ClientID) ([]byte, error) {
 	if req.TargetUser.Provider() != m.domain {
-		return nil, opUnknown // federation is not in this version
+		return m.foreignMaterial(ctx, req, body, skip)
 	}
 	// KM-12: replayed or greedy requests must not drain the pool.
 	if _, ok := m.claims.take(req.RequestingUser.String()+" "+req.TargetUser.String(), m.Now()); !ok {
@@ -152,12 +153,17 @@ func (m *messenger) claim(ctx context.Context, req *wire.KeyMaterialRequest, ski
 		if err != nil {
 			return err
 		}
+		// Of a room elsewhere we know by ourselves who is in it already.
+		present, err := tx.RoomMembersOf(req.RoomID.String(), req.TargetUser.String())
+		if err != nil {
+			return err
+		}
 		for _, d := range devices {
 			client, err := mimi.ParseClientID(d.Client)
 			if err != nil {
 				return err
 			}
-			if slices.Contains(skip, client) {
+			if slices.Contains(skip, client) || slices.Contains(present, d.Client) {
 				continue
 			}
 			c, err := claimFor(tx, req, d.ID, client)
@@ -173,6 +179,69 @@ func (m *messenger) claim(ctx context.Context, req *wire.KeyMaterialRequest, ski
 		return nil, err
 	}
 	return resp.Bytes()
+}
+
+// foreignMaterial asks a user's own provider, as the hub of the room or for no room, and remembers who handed out what: a
+// Welcome for these packages goes there (KM-2, KM-8).
+func (m *messenger) foreignMaterial(ctx context.Context, req *wire.KeyMaterialRequest, body []byte, skip []mimi.ClientID) ([]byte, error) {
+	provider := req.TargetUser.Provider()
+	answer, err := m.peers.ask(ctx, provider, endpointKeyMaterial, map[string]string{"targetUser": req.TargetUser.String()}, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := wire.UnmarshalKeyMaterialResponse(answer)
+	if err != nil || resp.UserURI != req.TargetUser {
+		return nil, opHubAway
+	}
+	roots, err := m.peers.rootsFor(ctx, provider)
+	if err != nil {
+		return nil, err
+	}
+	given := len(resp.Clients)
+	resp.Clients = slices.DeleteFunc(resp.Clients, func(c wire.ClientKeyMaterial) bool {
+		return slices.Contains(skip, c.ClientURI) || c.KeyPackage != nil && !m.checkForeignPackage(&c, req.TargetUser, roots)
+	})
+	if len(resp.Clients) != given {
+		resp.UserStatus = userStatus(resp.Clients)
+	}
+	err = m.DB.Write(ctx, func(tx *db.Tx) error { return recordForeign(tx, resp, provider.Host(), req.RoomID.String()) })
+	if errors.Is(err, db.ErrExists) {
+		m.Log.Warn("another provider hands out KeyPackages twice", "peer", provider.Host())
+		return nil, opHubAway
+	}
+	if err != nil {
+		return nil, err
+	}
+	return resp.Bytes()
+}
+
+func recordForeign(tx *db.Tx, resp *wire.KeyMaterialResponse, provider, room string) error {
+	for _, c := range resp.Clients {
+		if c.KeyPackage == nil {
+			continue
+		}
+		ref, err := c.KeyPackage.Ref()
+		if err != nil {
+			return err
+		}
+		if err := tx.AddKeyForward(ref, provider, room, int64(c.KeyPackage.LeafNode.Lifetime.NotAfter)*1000); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkForeignPackage looks at what another provider hands out before anybody uses it (KM-10).
+//
+// RFC 9420, Section 10.1
+func (m *messenger) checkForeignPackage(c *wire.ClientKeyMaterial, user mimi.UserID, roots []*identity.Root) bool {
+	kp := c.KeyPackage
+	now := m.Now()
+	if kp.Verify(now) != nil || kp.LeafNode.Lifetime.NotAfter > uint64(now.Add(maxForeignLife).Unix()) {
+		return false
+	}
+	id, err := identity.Validate(kp.LeafNode.Credential, kp.LeafNode.SignatureKey, nil, roots, now)
+	return err == nil && id.Client == c.ClientURI && id.User == user
 }
 
 // userStatus sums the clients up (KM-7).

@@ -33,21 +33,28 @@ type messengerConfig struct {
 	Rand     io.Reader
 	Log      *slog.Logger
 	Metrics  *metrics
+
+	DialPeer       dialTLS       // how to connect to other providers; nil: not at all
+	FederationBase func() string // how the URLs begin at which they reach us
 }
 
 // messenger serves the websockets of browsers: it knows who is connected, decides as hub of our rooms and hands every
 // event to the devices it is for.
 type messenger struct {
 	messengerConfig
-	domain  mimi.ProviderID
-	root    *identity.Root
-	hub     hub
-	fanout  *fanout
-	metrics *messengerMetrics
+	domain   mimi.ProviderID
+	root     *identity.Root
+	hub      hub
+	follower *follower
+	peers    *peers
+	outbox   *outbox
+	fanout   *fanout
+	metrics  *messengerMetrics
 
-	submits *limiter // messages of a device
-	asks    *limiter // other requests of a user
-	claims  *limiter // key material, by requester and target
+	submits  *limiter // messages of a device
+	asks     *limiter // other requests of a user
+	claims   *limiter // key material, by requester and target
+	peerAsks *limiter // requests of another provider
 
 	context context.Context // ends with close
 	stop    context.CancelFunc
@@ -78,32 +85,26 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 	metrics := newMessengerMetrics(c.Metrics.registry)
 	m := &messenger{messengerConfig: c, domain: domain, root: root, metrics: metrics, sockets: make(map[*socket]struct{}),
 		submits: newLimiter(submitBurst, submitEvery), asks: newLimiter(askBurst, askEvery),
-		claims: newLimiter(claimBurst, claimEvery)}
+		claims: newLimiter(claimBurst, claimEvery), peerAsks: newLimiter(peerAskBurst, peerAskEvery)}
 	m.context, m.stop = context.WithCancel(context.Background())
-	m.fanout = newFanout(metrics)
+	m.peers = newPeers(domain, root, c.DB, c.DialPeer, c.Now, c.Log)
+	m.outbox = newOutbox(m.context, &m.running, c.DB, m.peers, c.Now, c.Log)
+	m.fanout = newFanout(metrics, m.outbox)
+	config := mls.Config{Now: c.Now, Rand: c.Rand, Application: &room.Application{Roots: m.peers}}
+	rooms := newRoomCache(c.DB, config)
 	m.hub = newLocalHub(&localHub{
 		db: c.DB, authority: c.Identity, domain: domain, now: c.Now, rand: c.Rand, log: c.Log, fanout: m.fanout, metrics: metrics,
-		mls:      mls.Config{Now: c.Now, Rand: c.Rand, Application: &room.Application{Roots: ownRoot{domain, root}}},
-		material: m.material,
+		mls: config, rooms: rooms, material: m.material,
 	})
+	m.follower = &follower{db: c.DB, rooms: rooms, fanout: m.fanout, metrics: metrics, log: c.Log}
+	if err := errors.Join(m.peers.load(m.context), m.outbox.load(m.context)); err != nil {
+		m.stop()
+		return nil, err
+	}
 	m.running.Go(m.fanout.run)
 	m.running.Go(m.keepAlive)
 	m.running.Go(m.prune)
 	return m, nil
-}
-
-// ownRoot trusts the certificates of this provider only.
-type ownRoot struct {
-	domain mimi.ProviderID
-	root   *identity.Root
-}
-
-// Root returns the identity root of a domain, or nil.
-func (r ownRoot) Root(domain mimi.ProviderID) *identity.Root {
-	if domain == r.domain {
-		return r.root
-	}
-	return nil
 }
 
 // Close implements chat.
@@ -115,6 +116,7 @@ func (m *messenger) Close(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	m.stop()
+	m.peers.close()
 	m.fanout.stop()
 	gone := make(chan struct{})
 	go func() {
@@ -230,7 +232,7 @@ func (m *messenger) checkSessions(due []*socket, now int64) {
 	}
 }
 
-// prune forgets expired KeyPackages from time to time.
+// prune forgets expired KeyPackages, and joins that came to nothing, from time to time.
 func (m *messenger) prune() {
 	timer := time.NewTimer(pruneAtStart)
 	defer timer.Stop()
@@ -240,8 +242,9 @@ func (m *messenger) prune() {
 			return
 		case <-timer.C:
 		}
-		if err := m.DB.Write(m.context, (*db.Tx).PruneKeyPackages); err != nil && !errors.Is(err, context.Canceled) {
-			m.Log.Warn("expired KeyPackages not removed", "error", err.Error())
+		err := m.DB.Write(m.context, func(tx *db.Tx) error { return errors.Join(tx.PruneKeyPackages(), tx.PruneJoinIntents()) })
+		if err != nil && !errors.Is(err, context.Canceled) {
+			m.Log.Warn("what has expired was not removed", "error", err.Error())
 		}
 		timer.Reset(pruneEvery)
 	}

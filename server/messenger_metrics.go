@@ -15,6 +15,9 @@ type messengerMetrics struct {
 	frames     prometheus.Counter // and the frames in them
 	catchUps   prometheus.Counter
 	refusals   *prometheus.CounterVec // by operation and code
+
+	followed     prometheus.Counter     // events of other providers' rooms
+	peerRequests *prometheus.CounterVec // of other providers, by endpoint and code
 }
 
 var eventKinds = [...]string{"create", "message", "proposal", "commit", "welcome"}
@@ -32,6 +35,9 @@ func newMessengerMetrics(registry prometheus.Registerer) *messengerMetrics {
 		catchUps:   counter("kith_catch_ups_total", "Pages read from the database for devices behind the live events."),
 		refusals: add.NewCounterVec(prometheus.CounterOpts{Name: "kith_refusals_total", Help: "Requests of browsers that were refused."},
 			[]string{"op", "code"}),
+		followed: counter("kith_events_followed_total", "Events stored of rooms that other providers host."),
+		peerRequests: add.NewCounterVec(prometheus.CounterOpts{Name: "kith_peer_requests_total", Help: "Requests of other providers."},
+			[]string{"endpoint", "code"}),
 	}
 	accepted := add.NewCounterVec(prometheus.CounterOpts{Name: "kith_events_accepted_total", Help: "Events accepted into rooms."}, []string{"kind"})
 	for i, kind := range eventKinds {

@@ -32,12 +32,13 @@ func (s *Server) routes() http.Handler {
 	all.HandleFunc("GET /healthz", health)
 	all.HandleFunc("GET /readyz", s.ready)
 	all.Handle("GET /metrics", s.handle(s.metricsPage))
+	all.HandleFunc("GET "+directoryPath, s.chat.ServeDirectory)
 	all.Handle("/", s.session(who))
 
 	// A form that another site sends with our cookie is refused by where it comes from.
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(s.handle(func(http.ResponseWriter, *http.Request) error { return errForbidden }))
-	return s.recovered(s.logged(s.byServerName(s.headers(cross.Handler(all)), s.federationRoutes())))
+	return s.recovered(s.logged(s.byServerName(s.headers(cross.Handler(all)), s.chat.Federation())))
 }
 
 // pagePolicy lets a document run our scripts and nothing else.

@@ -35,6 +35,10 @@ const (
 type chat interface {
 	// ServeSocket speaks with a browser until either leaves.
 	ServeSocket(w http.ResponseWriter, r *http.Request, who principal)
+	// Federation is every address that other providers reach, with a certificate.
+	Federation() http.Handler
+	// ServeDirectory tells other providers where that is.
+	ServeDirectory(w http.ResponseWriter, r *http.Request)
 	// SignOutUser ends the sockets of an account.
 	SignOutUser(username string)
 	// SignOut ends the sockets of a session.

@@ -205,9 +205,6 @@ func (s *Server) byServerName(web, federation http.Handler) http.Handler {
 	})
 }
 
-// federationRoutes is every address that other providers reach.
-func (s *Server) federationRoutes() http.Handler { return http.NotFoundHandler() }
-
 // misdirected reports whether a request is for another name than its connection; ports do not matter. Providers may name
 // our domain or the host of the federation: both are us, and both are asked for a certificate.
 //

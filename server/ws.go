@@ -52,6 +52,8 @@ var (
 	opInternal     = &opError{api.StatusInternal, api.CodeInternal}
 	opStopping     = &opError{api.StatusUnavailable, api.CodeStopping}
 	opDiskFull     = &opError{api.StatusDiskFull, api.CodeDiskFull}
+	opHubAway      = &opError{api.StatusUnavailable, api.CodeHubUnreachable}
+	opPeerRefused  = &opError{api.StatusForbidden, api.CodePeerRefused}
 )
 
 // asOpError turns a fault of the database into what the browser may know of it.
@@ -333,6 +335,12 @@ func (s *socket) dispatch(r *api.Request) ([]byte, error) {
 		return s.identifierQuery(r)
 	case api.OpProfiles:
 		return s.profiles(r)
+	case api.OpLeft:
+		return s.left(r)
+	case api.OpIdentityRoots:
+		return s.identityRoots(r)
+	case api.OpConsent, api.OpConsents, api.OpReportAbuse:
+		return nil, opBadRequest // not in this version yet
 	case api.OpPing:
 		if len(r.Body) > 0 {
 			return nil, opBadRequest
@@ -380,14 +388,17 @@ func (s *socket) submit(r *api.Request) {
 	})
 }
 
-// hubFor returns the hub of a room: so far only our own.
+// hubFor returns the hub of a room: us, or the provider that hosts it.
 func (m *messenger) hubFor(target string) (mimi.RoomID, hub, error) {
 	id, err := mimi.ParseRoomID(target)
 	if err != nil {
 		return mimi.RoomID{}, nil, opBadRequest
 	}
 	if id.Provider() != m.domain {
-		return mimi.RoomID{}, nil, opUnknown
+		if m.peers.client == nil {
+			return mimi.RoomID{}, nil, opUnknown
+		}
+		return id, &remoteHub{m, id.Provider()}, nil
 	}
 	return id, m.hub, nil
 }

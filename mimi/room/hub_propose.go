@@ -15,8 +15,11 @@ import (
 func (h *Hub) propose(now uint64, from Origin, messages []wire.MLSMessage) (*UpdateOutcome, error) {
 	first := messages[0].Public.Sender()
 	sender, ok := h.view.Member(first.Leaf)
-	if !ok || first.Type != mls.SenderMember || !from.Is(sender.Client) {
+	if !ok || first.Type != mls.SenderMember {
 		return refused(refusal("UP-3", "proposal of a client that is not a member")), nil
+	}
+	if !from.Is(sender.Client) {
+		return refused(from.foreign("proposal of another client")), nil
 	}
 	n := h.next(h.stamp(now))
 	for _, m := range messages {

@@ -109,7 +109,7 @@ func (h *Hub) checkCommitter(now uint64, from Origin, s *mls.StagedCommit, after
 		m, _ = h.view.Member(s.Sender().Leaf)
 	}
 	if m.Client.IsZero() || !from.Is(m.Client) {
-		return refusal("UP-3", "commit of another client")
+		return from.foreign("commit of another client")
 	}
 	name := m.User.String()
 	if h.gone[name] {

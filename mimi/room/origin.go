@@ -1,6 +1,9 @@
 package room
 
-import "kith/mimi"
+import (
+	"kith/mimi"
+	"kith/mimi/policy"
+)
 
 // Origin is where a request comes from, as far as the transport has proved it. One of our own devices is known by its
 // URI. Of what another provider sends only that provider is known: it vouches for its clients, whose signatures on
@@ -10,6 +13,17 @@ import "kith/mimi"
 type Origin struct {
 	Provider mimi.ProviderID
 	Client   mimi.ClientID // zero: some client of Provider
+}
+
+// RuleOrigin is the rule of a refusal whose reason is which provider a request came from, not what it says.
+const RuleOrigin = "TR-6"
+
+// foreign is the refusal of what somebody else has signed than the one it comes from.
+func (o Origin) foreign(reason string) *policy.Refusal {
+	if o.Client.IsZero() && !o.Provider.IsZero() {
+		return refusal(RuleOrigin, reason)
+	}
+	return refusal("UP-3", reason)
 }
 
 // From is the origin of what one of our own devices asks for.

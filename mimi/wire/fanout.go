@@ -33,13 +33,34 @@ func UnmarshalFanoutMessage(data []byte) (*FanoutMessage, error) {
 
 // UnmarshalFanoutMessages decodes the body of a notify request: one event or more, back to back.
 func UnmarshalFanoutMessages(data []byte) ([]*FanoutMessage, error) {
-	var list []*FanoutMessage
+	parts, err := SplitFanoutMessages(data)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*FanoutMessage, len(parts))
+	for i, p := range parts {
+		list[i] = p.Message
+	}
+	return list, nil
+}
+
+// FanoutPart is one event of a notify request with its own octets.
+type FanoutPart struct {
+	Message *FanoutMessage
+	Raw     []byte
+}
+
+// SplitFanoutMessages is UnmarshalFanoutMessages for those who pass the events on as they are. The parts share data's
+// memory.
+func SplitFanoutMessages(data []byte) ([]FanoutPart, error) {
+	var list []FanoutPart
 	for s := cryptobyte.String(data); !s.Empty() || len(list) == 0; {
+		before := s
 		m := new(FanoutMessage)
 		if err := m.unmarshal(&s); err != nil {
 			return nil, err
 		}
-		list = append(list, m)
+		list = append(list, FanoutPart{m, before[:len(before)-len(s)]})
 	}
 	return list, nil
 }
