@@ -3,92 +3,64 @@ package servertest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/coder/websocket"
-
+	"kith/db"
 	"kith/mimi"
 	"kith/server"
-	"kith/web/api"
-	"kith/web/client"
 )
 
-// Net is a world of providers and users in one process: real servers over a network in memory, users with the real
-// user agent. Inside synctest the whole world runs on fake time.
-type Net struct {
-	now       func() time.Time
-	providers []*Provider
-	users     []*User
-}
-
-// NewNet makes an empty world whose clock begins at start.
-func NewNet(start time.Time) *Net {
-	offset := time.Until(start)
-	return &Net{now: func() time.Time { return time.Now().Add(offset) }}
-}
-
-// Close stops everybody, the users first.
-func (n *Net) Close() error {
-	var errs []error
-	for _, u := range n.users {
-		u.Stop()
-	}
-	for _, p := range n.providers {
-		errs = append(errs, p.Stop())
-	}
-	return errors.Join(errs...)
-}
-
-// Provider is a server with a data directory; it can be stopped and started again.
+// Provider is a server with a data directory; it can be stopped, killed and started again.
 type Provider struct {
 	Domain mimi.ProviderID
-	Dir    string
+	Dir    string // where its data are now: elsewhere after each kill
 	Log    *Log
 
 	net    *Net
-	config server.Config
+	base   string
+	kills  int
+	skew   atomic.Int64 // of its clock, nanoseconds
+	adjust func(*server.Config)
 
 	mu       sync.Mutex
-	server   *server.Server
-	http     *http.Server
-	network  *Network // nil while stopped
+	life     *life // nil while it does not run
 	accounts map[string]Account
 }
 
-// Log keeps what a server logs.
-type Log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// String is everything logged so far.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+// life is a provider from its start to its end.
+type life struct {
+	server *server.Server
+	http   *http.Server
+	port   *Port
+	dead   atomic.Bool // killed: nothing it does is seen by anybody any more
 }
 
 // Provider starts a provider for a domain, with accounts.
 func (n *Net) Provider(ctx context.Context, domain, dir string, accounts ...string) (*Provider, error) {
+	return n.ProviderWith(ctx, domain, dir, nil, accounts...)
+}
+
+// ProviderWith is Provider with another configuration than the usual one.
+func (n *Net) ProviderWith(ctx context.Context, domain, dir string, adjust func(*server.Config), accounts ...string) (*Provider, error) {
 	id, err := mimi.NewProviderID(domain)
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{Domain: id, Dir: dir, Log: new(Log), net: n, accounts: map[string]Account{}}
-	p.config = server.Config{Domain: domain, Data: dir, Dev: true, Now: n.now, PasswordMemory: 64,
-		Log: slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	list, err := Accounts(ctx, dir, id, n.now(), accounts...)
+	p := &Provider{Domain: id, Dir: filepath.Join(dir, "0"), Log: new(Log), net: n, base: dir, adjust: adjust, accounts: map[string]Account{}}
+	list, err := Accounts(ctx, p.Dir, id, n.now(), accounts...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,145 +71,186 @@ func (n *Net) Provider(ctx context.Context, domain, dir string, accounts ...stri
 	return p, p.Start(ctx)
 }
 
+// now is what the provider's clock shows.
+func (p *Provider) now() time.Time { return p.net.now().Add(time.Duration(p.skew.Load())) }
+
+// SetSkew sets the provider's clock wrong by so much.
+func (p *Provider) SetSkew(d time.Duration) { p.skew.Store(int64(d)) }
+
+// Names are the host names under which the provider is reached.
+func (p *Provider) Names() []string { return []string{p.Domain.Host(), "mimi." + p.Domain.Host()} }
+
+func (p *Provider) config(l *life) server.Config {
+	c := server.Config{Domain: p.Domain.Host(), Data: p.Dir, Now: p.now, PasswordMemory: 64,
+		Log:         slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Certificate: p.certificate, PeerRoots: p.net.CA.Roots(),
+		PeerDial: func(ctx context.Context, _, address string) (net.Conn, error) {
+			if l.dead.Load() {
+				return nil, refusal()
+			}
+			conn, err := p.net.Internet.Dial(ctx, p.Domain.Host(), address)
+			if err == nil && l.dead.Load() {
+				return nil, errors.Join(refusal(), conn.Close())
+			}
+			return conn, err
+		}}
+	if p.adjust != nil {
+		p.adjust(&c)
+	}
+	return c
+}
+
+// certificate returns the certificate of one of the provider's names.
+func (p *Provider) certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	for _, name := range p.Names() {
+		if strings.EqualFold(h.ServerName, name) {
+			return p.net.CA.Certificate(name)
+		}
+	}
+	return nil, fmt.Errorf("servertest: no certificate for %q", h.ServerName)
+}
+
+// Running says whether the provider is up.
+func (p *Provider) Running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.life != nil
+}
+
 // Start starts a stopped provider.
 func (p *Provider) Start(ctx context.Context) error {
-	s, err := server.New(ctx, p.config)
+	l := new(life)
+	s, err := server.New(ctx, p.config(l))
 	if err != nil {
 		return err
 	}
+	l.server = s
+	if l.port, err = p.net.Internet.Listen(p.Domain.Host(), p.Names()...); err != nil {
+		return errors.Join(err, s.Close(ctx))
+	}
+	l.http = &http.Server{Handler: p.withMishaps(s.Handler()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	listener := tls.NewListener(l.port, p.tlsConfig())
+	p.mu.Lock()
+	p.life = l
+	p.mu.Unlock()
+	go func() { _ = l.http.Serve(listener) }()
+	return nil
+}
+
+func (p *Provider) end() *life {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.server, p.network = s, NewNetwork()
-	p.http = &http.Server{Handler: s.Handler()}
-	web, network := p.http, p.network
-	go func() { _ = web.Serve(network) }()
-	return nil
+	l := p.life
+	p.life = nil
+	return l
 }
 
 // Stop ends the provider as a supervisor would, except that it leaves no time to its connections.
 func (p *Provider) Stop() error {
-	p.mu.Lock()
-	s, web := p.server, p.http
-	p.server, p.http, p.network = nil, nil, nil
-	p.mu.Unlock()
-	if s == nil {
+	l := p.end()
+	if l == nil {
 		return nil
 	}
-	err := web.Close()
-	return errors.Join(err, s.Close(context.Background()))
+	err := l.http.Close()
+	return errors.Join(err, l.server.Close(context.Background()))
 }
 
-func (p *Provider) current() *Network {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.network
-}
-
-// User is a person at one browser: an account, a store that survives, and a session of the real user agent.
-type User struct {
-	Account Account
-	Store   *client.MemStore
-	Session *client.Session
-	Wire    *Log // every websocket message, both ways
-
-	provider *Provider
-	mu       sync.Mutex
-	offline  bool
-	conns    map[*userConn]bool
-	stop     context.CancelFunc
-	done     chan struct{}
-}
-
-// User opens a browser for an account of the provider. The same account may have several.
-func (p *Provider) User(name string) *User {
-	u := &User{Account: p.accounts[name], Store: client.NewMemStore(), Wire: new(Log), provider: p, conns: map[*userConn]bool{}}
-	p.net.users = append(p.net.users, u)
-	u.Start()
-	return u
-}
-
-// Start starts the session from the store.
-func (u *User) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	s, done := client.New(client.Config{Store: u.Store, Transport: u, DeviceName: "test", Now: u.provider.net.now}), make(chan struct{})
-	u.Session, u.stop, u.done = s, cancel, done
-	go func() {
-		defer close(done)
-		_ = s.Run(ctx) // its error is a matter of its context
-	}()
-}
-
-// Stop ends the session, as closing the browser does; the store stays.
-func (u *User) Stop() {
-	u.stop()
-	<-u.done
-}
-
-// SetOffline takes the network away, or gives it back.
-func (u *User) SetOffline(offline bool) {
-	u.mu.Lock()
-	u.offline = offline
-	var conns []*userConn
-	for c := range u.conns {
-		conns = append(conns, c)
+// Kill ends the provider as SIGKILL does: its connections break, and what it had written by then is what the next Start
+// finds. What it does after that nobody sees: it works on without a network, on files that are thrown away.
+func (p *Provider) Kill() error {
+	l := p.end()
+	if l == nil {
+		return nil
 	}
-	u.mu.Unlock()
-	for _, c := range conns {
-		if offline {
-			_ = c.Close()
-		}
-	}
+	l.dead.Store(true)
+	_ = l.port.Close()
+	p.net.Internet.Break(p.Domain.Host()) // from here on it can promise nothing to anybody
+	old := p.Dir
+	p.kills++
+	p.Dir = filepath.Join(p.base, fmt.Sprint(p.kills))
+	err := snapshot(old, p.Dir)
+	p.net.Internet.Break(p.Domain.Host()) // what was being accepted or dialled just then
+	err = errors.Join(err, l.http.Close(), l.server.Close(context.Background()))
+	return errors.Join(err, os.RemoveAll(old))
 }
 
-// Dial implements client.Transport.
-func (u *User) Dial(ctx context.Context) (client.Conn, error) {
-	network := u.provider.current()
-	u.mu.Lock()
-	offline := u.offline
-	u.mu.Unlock()
-	if offline || network == nil {
-		return nil, errors.New("servertest: no network")
+// snapshot copies a data directory as it is at one moment. It holds the database's write lock meanwhile, so that the log
+// is whole; a checkpoint may go on, but only brings over what is in the log too.
+func snapshot(from, to string) error {
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
 	}
-	ws, _, err := websocket.Dial(ctx, "http://"+u.provider.Domain.Host()+api.Path, &websocket.DialOptions{
-		HTTPClient: network.Client(), HTTPHeader: http.Header{"Cookie": {"kith_session=" + u.Account.Token}},
-		CompressionMode: websocket.CompressionDisabled})
+	store, err := db.Open(context.Background(), from, db.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ws.SetReadLimit(-1)
-	c := &userConn{u: u, ws: ws}
-	u.mu.Lock()
-	u.conns[c] = true
-	u.mu.Unlock()
-	return c, nil
+	err = store.Write(context.Background(), func(*db.Tx) error {
+		return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
+			name := strings.TrimPrefix(path, from)
+			switch {
+			case err != nil:
+				return err
+			case entry.IsDir():
+				return os.MkdirAll(filepath.Join(to, name), 0o700)
+			case strings.HasSuffix(name, "-shm") || strings.Contains(name, ".lock"):
+				return nil // these say who uses the files, not what is in them
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(to, name), data, 0o600)
+		})
+	})
+	return errors.Join(err, store.Close())
 }
 
-// userConn is a websocket as the user agent wants it.
-type userConn struct {
-	u  *User
-	ws *websocket.Conn
-}
-
-// Read implements client.Conn.
-func (c *userConn) Read(ctx context.Context) ([]byte, error) {
-	_, data, err := c.ws.Read(ctx)
-	if code := websocket.CloseStatus(err); code >= 0 {
-		return nil, &client.CloseError{Code: int(code), Reason: "closed"}
+// Read looks into the provider's database, whether it runs or not.
+func (p *Provider) Read(ctx context.Context, fn func(*db.Tx) error) error {
+	store, err := db.Open(ctx, p.Dir, db.Options{Now: p.now})
+	if err != nil {
+		return err
 	}
-	_, _ = c.u.Wire.Write(data)
-	return data, err
+	return errors.Join(store.Read(ctx, fn), store.Close())
 }
 
-// Write implements client.Conn.
-func (c *userConn) Write(ctx context.Context, data []byte) error {
-	_, _ = c.u.Wire.Write(data)
-	return c.ws.Write(ctx, websocket.MessageBinary, data)
+// withMishaps lets happen to requests of other providers what their link has in store: an answer gets lost after the
+// request was carried out, or a request arrives twice.
+func (p *Provider) withMishaps(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, from, ok := strings.Cut(r.Header.Get("From"), "@")
+		if !ok || r.Method != http.MethodPost {
+			next.ServeHTTP(w, r)
+			return
+		}
+		repeat, lose := p.net.Internet.Link(from, p.Domain.Host()).mishap()
+		if repeat {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				panic(http.ErrAbortHandler)
+			}
+			first := r.Clone(r.Context())
+			first.Body = io.NopCloser(bytes.NewReader(body))
+			next.ServeHTTP(&nobody{header: http.Header{}}, first)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		if lose {
+			next.ServeHTTP(&nobody{header: http.Header{}}, r)
+			panic(http.ErrAbortHandler)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
-// Close implements client.Conn.
-func (c *userConn) Close() error {
-	c.u.mu.Lock()
-	delete(c.u.conns, c)
-	c.u.mu.Unlock()
-	return c.ws.CloseNow()
-}
+// nobody is to whom a lost answer goes.
+type nobody struct{ header http.Header }
+
+// Header implements http.ResponseWriter.
+func (n *nobody) Header() http.Header { return n.header }
+
+// Write implements http.ResponseWriter.
+func (n *nobody) Write(p []byte) (int, error) { return len(p), nil }
+
+// WriteHeader implements http.ResponseWriter.
+func (n *nobody) WriteHeader(int) {}

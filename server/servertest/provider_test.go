@@ -25,7 +25,8 @@ func world(t *testing.T, names []string, test func(p *servertest.Provider)) {
 	t.Helper()
 	dir := t.TempDir()
 	servertest.Bubble(t, func(t *testing.T) {
-		n := servertest.NewNet(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))
+		n, err := servertest.NewNet(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))
+		must(t, err)
 		defer func() {
 			if err := n.Close(); err != nil {
 				t.Error(err)
