@@ -47,7 +47,8 @@ func (e *engine) address(s string) (mimi.UserID, error) {
 	return u, nil
 }
 
-// people turns addresses into known users other than this one.
+// people turns addresses into users other than this one. Those of our provider are known; whether others exist their
+// provider says when their devices are asked for.
 func (e *engine) people(ctx context.Context, addresses []string) ([]mimi.UserID, error) {
 	var users []mimi.UserID
 	for _, a := range addresses {
@@ -64,7 +65,10 @@ func (e *engine) people(ctx context.Context, addresses []string) ([]mimi.UserID,
 		return nil, err
 	}
 	for _, u := range users {
-		if _, ok := profiles[u]; !ok {
+		if err := e.needRoots(ctx, u.Provider()); err != nil {
+			return nil, err
+		}
+		if _, ok := profiles[u]; !ok && u.Provider() == e.user.Provider() {
 			return nil, fail(CodeNotFound, "no such user")
 		}
 	}
@@ -303,7 +307,7 @@ func (e *engine) invite(ctx context.Context, r *room, s step) error {
 		var refused *Error
 		var status *statusError
 		switch {
-		case errors.As(err, &refused), errors.As(err, &status) && !status.temporary():
+		case errors.As(err, &refused), isAway(err), errors.As(err, &status) && !status.temporary():
 			return e.do(ctx, func() error {
 				b := new(batch)
 				if r.change == p {
@@ -338,6 +342,9 @@ func (e *engine) invite(ctx context.Context, r *room, s step) error {
 
 // claim asks the user's provider for a KeyPackage of each of the user's devices.
 func (e *engine) claim(ctx context.Context, l *link, r *room, u mimi.UserID) ([][]byte, error) {
+	if err := e.needRoots(ctx, u.Provider()); err != nil {
+		return nil, err
+	}
 	body, err := e.claimRequest(ctx, r, u)
 	if err == nil {
 		body, err = l.call(ctx, api.OpKeyMaterial, u.String(), body)
@@ -387,7 +394,11 @@ func (e *engine) checkPackages(ctx context.Context, u mimi.UserID, resp *wire.Ke
 				continue
 			}
 			leaf := &c.KeyPackage.LeafNode
-			cert, err := identity.Validate(leaf.Credential, leaf.SignatureKey, nil, []*identity.Root{e.root}, e.now())
+			cert, err := identity.Validate(leaf.Credential, leaf.SignatureKey, nil, e.rootsFor(u.Provider()), e.now())
+			if err != nil {
+				e.wantRoots(u.Provider()) // has its authority changed?
+				e.rootsWanted()
+			}
 			if err != nil || cert.Client != c.ClientURI || cert.User != u || resp.UserURI != u || c.KeyPackage.Verify(e.now()) != nil {
 				e.drop("key package of no use")
 				continue
@@ -472,7 +483,7 @@ func (e *engine) members(ctx context.Context, id string) ([]MemberView, error) {
 		}
 		for _, u := range v.Users() {
 			list = append(list, MemberView{
-				User: u.ID.String(), Name: u.ID.Name(), DisplayName: e.name(u.ID), Role: u.RoleName,
+				User: u.ID.String(), Name: e.handle(u.ID), DisplayName: e.name(u.ID), Role: u.RoleName,
 				Me: u.ID == e.user, CanRemove: r.rec.canManage && u.ID != e.user,
 			})
 		}

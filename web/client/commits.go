@@ -27,7 +27,7 @@ func (e *engine) request(ctx context.Context, r *room, c change) error {
 	var p *pendingChange
 	for p == nil {
 		if err := e.wait(ctx, func() bool { return r.change == nil }); err != nil {
-			return err
+			return e.late(ctx, r, err)
 		}
 		err := e.do(ctx, func() error {
 			switch {
@@ -49,7 +49,7 @@ func (e *engine) request(ctx context.Context, r *room, c change) error {
 			return err
 		}
 	}
-	return e.await(ctx, p)
+	return e.late(ctx, r, e.await(ctx, p))
 }
 
 // await waits for the end of a change.
@@ -136,6 +136,9 @@ func (e *engine) stageInto(b *batch, r *room, p *pendingChange) error {
 	if err != nil {
 		return err
 	}
+	if g == nil && !r.usable() {
+		return nil // its state turned out to be damaged: staged after the rejoin
+	}
 	if g == nil {
 		return fail(CodeNotAllowed, "not in the room")
 	}
@@ -151,9 +154,13 @@ func (e *engine) stageInto(b *batch, r *room, p *pendingChange) error {
 		return err
 	}
 	renew := p.change.kind == changeRenew && e.outdated(g)
-	if len(proposals) == 0 && !renew {
+	pending := len(g.ProposalsToCommit()) > 0
+	if len(proposals) == 0 && !renew && !(pending && p.change.kind == changeCommit) {
 		e.resolve(b, r, p, nil) // somebody has done it
 		return nil
+	}
+	if pending {
+		proposals = nil // what others have proposed goes first, alone: ours may contradict it (SM-6)
 	}
 	if g.HasPending() {
 		g.DiscardPending()
@@ -260,6 +267,10 @@ func (e *engine) deliver(ctx context.Context, r *room, s step) error {
 		op = api.OpCreateRoom
 	}
 	body, err := l.call(ctx, op, r.id.String(), s.request)
+	if isAway(err) {
+		e.awaitHub(ctx, r)
+		return ctx.Err()
+	}
 	var status *statusError
 	if errors.As(err, &status) && status.temporary() {
 		sleep(ctx, backoff(1))
@@ -286,6 +297,7 @@ func (e *engine) deliver(ctx context.Context, r *room, s step) error {
 
 // onAnswer handles the hub's answer to a commit; it returns the epoch to wait for after a lost race.
 func (e *engine) onAnswer(r *room, p *pendingChange, hash string, body []byte, err error) (uint64, error) {
+	e.answered(r, err)
 	if r.change != p || p.hash != hash {
 		return 0, nil // the stream was faster
 	}
@@ -316,6 +328,9 @@ func (e *engine) onAnswer(r *room, p *pendingChange, hash string, body []byte, e
 
 // abandon gives a change up.
 func (e *engine) abandon(b *batch, r *room, p *pendingChange, err error) {
+	if p.change.kind == changeCommit {
+		r.refused = r.epoch()
+	}
 	if g, _ := e.groupOf(r); g != nil && g.HasPending() {
 		g.DiscardPending()
 		r.saveGroup(b)
@@ -350,6 +365,7 @@ func (e *engine) resolve(b *batch, r *room, p *pendingChange, err error) {
 // onOwnCommit merges our commit, which the hub has put into its order.
 func (e *engine) onOwnCommit(b *batch, r *room, f *wire.FanoutMessage) string {
 	before, err := viewOf(r.group)
+	swept := sweeps(r.group, r.change.change)
 	if err == nil {
 		err = r.group.MergePending()
 	}
@@ -357,7 +373,12 @@ func (e *engine) onOwnCommit(b *batch, r *room, f *wire.FanoutMessage) string {
 		e.breakRoom(b, r)
 		return dropCrypto
 	}
-	e.resolve(b, r, r.change, nil)
+	e.processStapled(r.group, f)
+	if swept {
+		e.restage(b, r, false)
+	} else {
+		e.resolve(b, r, r.change, nil)
+	}
 	e.entered(b, r, f, before, e.user)
 	return ""
 }
@@ -390,7 +411,7 @@ func (e *engine) onCommit(b *batch, r *room, f *wire.FanoutMessage, rcv *mls.Rec
 	if r.change != nil {
 		e.restage(b, r, false) // Merge has dropped our own
 	}
-	e.processAll(r, f.ExternalProposals)
+	e.processStapled(r.group, f)
 	e.entered(b, r, f, before, actor)
 	return ""
 }
@@ -398,6 +419,7 @@ func (e *engine) onCommit(b *batch, r *room, f *wire.FanoutMessage, rcv *mls.Rec
 // entered stores a new epoch and tells people what is different in it.
 func (e *engine) entered(b *batch, r *room, f *wire.FanoutMessage, before *rooms.View, actor mimi.UserID) {
 	r.saveGroup(b)
+	e.notePending(b, r)
 	after, err := viewOf(r.group)
 	if err != nil {
 		e.drop(dropPolicy)
@@ -407,7 +429,7 @@ func (e *engine) entered(b *batch, r *room, f *wire.FanoutMessage, before *rooms
 	e.saveRecord(b, r)
 	e.notices(b, r, f.Timestamp, before, after, actor)
 	e.tellMembers(b, r)
-	b.then = append(b.then, func() { e.renewIn(r) })
+	b.then = append(b.then, func() { e.startRelease(r); e.renewIn(r) })
 }
 
 func (e *engine) tellMembers(b *batch, r *room) {
@@ -451,6 +473,7 @@ func (e *engine) notice(b *batch, r *room, timestamp uint64, index int, m *messa
 func (e *engine) onRemoved(b *batch, r *room, f *wire.FanoutMessage, actor mimi.UserID) {
 	r.rec.removed = true
 	e.forgetGroup(b, r)
+	e.noteLeft(b, r)
 	if err := e.failAll(b, r); err != nil {
 		e.cancel(errors.Join(errStore, err))
 		return
@@ -492,18 +515,4 @@ func (e *engine) mlsClient() (*mls.Client, error) {
 		return nil, err
 	}
 	return rooms.NewClient(key, e.credential())
-}
-
-// roots is the one identity root this device trusts: that of its own provider, pinned.
-type roots struct{ root *identity.Root }
-
-func (s roots) Root(domain mimi.ProviderID) *identity.Root {
-	if s.root == nil || s.root.Domain != domain {
-		return nil
-	}
-	return s.root
-}
-
-func (e *engine) application() mls.Application {
-	return &rooms.Application{Roots: roots{e.root}}
 }

@@ -41,6 +41,12 @@ func (s *statusError) describe() *Error {
 		api.StatusConflict: CodeConflict, api.StatusTooLarge: CodeTooLong, api.StatusRateLimited: CodeRateLimited,
 		api.StatusUnavailable: CodeOffline, api.StatusDiskFull: CodeDiskFull,
 	}
+	switch s.code {
+	case api.CodeHubUnreachable:
+		return fail(CodeHubUnreachable, "another provider cannot be reached")
+	case api.CodePeerRefused:
+		return fail(CodePeerRefused, "the provider does not talk to that one")
+	}
 	if code, ok := codes[s.status]; ok {
 		return fail(code, "refused by the provider: "+s.code)
 	}
@@ -311,10 +317,20 @@ func (e *engine) frame(ctx context.Context, l *link, f api.Frame) error {
 		return e.do(ctx, func() error { return e.onEvent(f) })
 	case *api.CaughtUp:
 		return e.do(ctx, func() error { e.onCaughtUp(l); return nil })
+	case *api.Hint:
+		return e.do(ctx, func() error { e.onHint(f.What); return nil })
 	default:
 		return errors.New("client: unexpected frame")
 	}
 	return nil
+}
+
+// onHint asks again for what is not in the stream.
+func (e *engine) onHint(what api.HintKind) {
+	if what == api.HintProfiles && e.ready() {
+		e.askNames()
+		e.checkRoots()
+	}
 }
 
 func ping(ctx context.Context, l *link) {

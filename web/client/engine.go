@@ -30,14 +30,16 @@ type engine struct {
 	waiters []*waiter
 
 	dev    *device
-	root   *identity.Root
-	hub    []byte // our provider's ExternalSender, for rooms we make
+	root   *identity.Root // of our provider
+	roots  roots          // of the others
+	hub    []byte         // our provider's ExternalSender, for rooms we make
 	cursor uint64
 	acked  uint64
 	skew   time.Duration // provider's clock minus ours
 	seq    uint64        // of the newest outgoing message
 	rooms  map[mimi.RoomID]*room
 	names  map[mimi.UserID]string
+	left   map[mimi.RoomID]bool // our provider is to be told that we are not in it
 
 	link       *link // nil while offline
 	early      *link // its backlog ended before Hello was answered
@@ -47,6 +49,7 @@ type engine struct {
 	settled    bool // others can add this device: it was there in an earlier life, or its KeyPackages are published
 	namesAsked bool
 	connecting bool
+	telling    bool
 	problem    *Error
 
 	roomsChanged bool
@@ -66,16 +69,21 @@ func loadEngine(ctx context.Context, cfg Config, user mimi.UserID) (*engine, err
 	e := &engine{
 		cfg: cfg, store: newUserStore(cfg.Store, user), user: user, tasks: make(chan func()),
 		rooms: map[mimi.RoomID]*room{}, names: map[mimi.UserID]string{}, asking: map[mimi.UserID]bool{},
-		dropped: map[string]int{}, connecting: true,
+		dropped: map[string]int{}, connecting: true, roots: newRoots(),
+		left: map[mimi.RoomID]bool{},
 	}
-	stored, err := e.store.ranges(ctx, keyDevice, keyCursor, keyName, keyRoom, keyChange, keyJoin, keyEcho, keyOutbox)
+	stored, err := e.store.ranges(ctx, keyDevice, keyCursor, keyName, keyRoom, keyChange, keyJoin, keyEcho, keyOutbox,
+		keyRoot, keyNewRoot, keyHeld, keyPending, keyLeft)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
 	e.loadNames(stored[keyName])
-	if err := errors.Join(e.loadDevice(stored[keyDevice], stored[keyCursor]), e.loadRooms(stored)); err != nil {
+	e.loadRoots(stored[keyRoot], stored[keyNewRoot])
+	e.loadLeft(stored[keyLeft])
+	if err := e.loadDevice(stored[keyDevice], stored[keyCursor]); err != nil {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
+	e.loadRooms(stored)
 	e.acked = e.cursor
 	e.ctx, e.cancel = context.WithCancelCause(ctx)
 	return e, nil
@@ -114,6 +122,7 @@ func (e *engine) run() error {
 	e.spawn(e.stayConnected)
 	e.postState()
 	e.postRooms()
+	e.releaseAll()
 	for {
 		select {
 		case task := <-e.tasks:
@@ -246,7 +255,7 @@ func (e *engine) drop(reason string) { e.dropped[reason]++ }
 func (e *engine) mlsConfig() mls.Config {
 	return mls.Config{
 		Now: e.now, Rand: e.cfg.Rand, Application: e.application(), GREASE: true,
-		VerifyEd25519: e.cfg.VerifyEd25519, ExchangeX25519: e.cfg.ExchangeX25519,
+		VerifyEd25519: e.cfg.VerifyEd25519, ExchangeX25519: e.cfg.ExchangeX25519, CommitFirst: true,
 	}
 }
 

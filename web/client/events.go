@@ -29,6 +29,7 @@ const (
 	dropDuplicate   = "duplicate message"
 	dropPolicy      = "commit against the room's policy"
 	dropWelcome     = "welcome without use"
+	dropDamaged     = "damaged in the store"
 )
 
 // hashOf is how we know our own messages when they come back: by the octets of the MLSMessage (NT-11).
@@ -44,7 +45,11 @@ func (e *engine) onEvent(ev *api.Event) error {
 		return nil
 	}
 	b := new(batch)
-	if reason := e.apply(b, ev); reason != "" {
+	reason := dropMalformed
+	if id, err := mimi.ParseRoomID(ev.Room); err == nil {
+		reason = e.receive(b, id, ev.Cursor, ev.Message)
+	}
+	if reason != "" {
 		e.drop(reason)
 	}
 	if e.ctx.Err() != nil {
@@ -55,16 +60,14 @@ func (e *engine) onEvent(ev *api.Event) error {
 	return e.commit(b)
 }
 
-// apply changes memory and fills the batch; it returns why the event was of no use, or "".
-func (e *engine) apply(b *batch, ev *api.Event) string {
-	id, err := mimi.ParseRoomID(ev.Room)
+// apply changes memory and fills the batch; it returns why the event was of no use, or "". If it is to be held, nothing
+// has changed.
+func (e *engine) apply(b *batch, id mimi.RoomID, message []byte) string {
+	f, err := wire.UnmarshalFanoutMessage(message)
 	if err != nil {
 		return dropMalformed
 	}
-	f, err := wire.UnmarshalFanoutMessage(ev.Message)
-	if err != nil {
-		return dropMalformed
-	}
+	clear(e.roots.wanted)
 	if f.Message.WireFormat == mls.WireFormatWelcome {
 		return e.onWelcome(b, id, f)
 	}
@@ -95,36 +98,35 @@ func (e *engine) apply(b *batch, ev *api.Event) string {
 
 // onForeign handles a message of somebody else.
 func (e *engine) onForeign(b *batch, r *room, f *wire.FanoutMessage) string {
+	if r.join != nil && r.early(f) {
+		return heldForEpoch
+	}
 	if r.rec.broken || r.join != nil {
 		return dropFutureEpoch // we are about to rejoin; the archive will tell what was missed
 	}
 	rcv, err := r.group.Process(f.Message.Message)
 	if err != nil {
+		if e.rootsWanted() {
+			return heldForRoots
+		}
+		if errors.Is(err, mls.ErrReplayed) && len(f.MoreProposals) > 0 {
+			return e.onProposals(b, r, f) // the first was kept before the bundle was held
+		}
 		return e.onRefused(b, r, f, err)
 	}
 	switch {
 	case rcv.Commit != nil:
 		return e.onCommit(b, r, f, rcv)
 	case rcv.Proposal != nil:
-		e.processAll(r, f.MoreProposals)
-		r.saveGroup(b)
-		return ""
+		return e.onProposals(b, r, f)
 	}
 	r.saveRatchets(b)
 	return e.onApplication(b, r, f, rcv)
 }
 
-func (e *engine) processAll(r *room, list []wire.MLSMessage) {
-	for _, m := range list {
-		if _, err := r.group.Process(m.Message); err != nil {
-			e.drop(dropCrypto)
-		}
-	}
-}
-
-// onRefused handles what MLS did not accept. Events come in the hub's order, so a handshake that cannot be processed,
-// or a message from a future epoch, means that our state is not the room's: rejoin (D15). Anything else concerns one
-// message only.
+// onRefused handles what MLS did not accept. Events come in the hub's order, so a handshake that cannot be processed
+// means that our state is not the room's: rejoin (D15). A message from a future epoch may have overtaken a commit.
+// Anything else concerns one message only.
 func (e *engine) onRefused(b *batch, r *room, f *wire.FanoutMessage, err error) string {
 	commit := f.Message.WireFormat == mls.WireFormatPublicMessage && f.Message.ContentType() == mls.ContentTypeCommit
 	switch {
@@ -133,8 +135,7 @@ func (e *engine) onRefused(b *batch, r *room, f *wire.FanoutMessage, err error) 
 	case errors.Is(err, mls.ErrReplayed):
 		return dropReplayed
 	case errors.Is(err, mls.ErrFutureEpoch):
-		e.breakRoom(b, r)
-		return dropFutureEpoch
+		return heldForEpoch
 	case commit && f.Message.Epoch() == r.group.Epoch():
 		e.breakRoom(b, r)
 		return dropCrypto

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +18,6 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"kith/mimi"
-	"kith/mimi/identity"
 	"kith/mimi/mls"
 	rooms "kith/mimi/room"
 	"kith/mimi/wire"
@@ -52,6 +52,11 @@ type hub struct {
 	tamper     func(e *hubEvent, cursor uint64, device mimi.ClientID) [][]byte // what to send instead; nil: the event
 	loseAnswer func(op api.Op) bool                                            // nil: never
 	refuse     func(op api.Op) uint16
+
+	others  map[mimi.ProviderID]*provider       // the providers beside a.example
+	away    func(op api.Op, target string) bool // whether another provider cannot be reached for that; nil: never
+	left    []string                            // who said to have left what, "client room"
+	allowed bool                                // whatever away says
 }
 
 // cursorShift leaves room between cursors for events that a test slips in.
@@ -76,25 +81,24 @@ type span struct {
 	from, to uint64 // to 0: open
 }
 
-type rootOf struct{ root *identity.Root }
-
-func (r rootOf) Root(mimi.ProviderID) *identity.Root { return r.root }
-
 func newHub(t testing.TB) *hub {
 	h := &hub{
 		t: t, ca: newAuthority(t, "a.example", time.Now()), users: map[mimi.UserID]string{},
 		devices: map[mimi.ClientID]*hubDevice{}, claims: map[string]mimi.ClientID{}, rooms: map[mimi.RoomID]*rooms.Hub{},
-		answers: map[string][]byte{}, conns: map[*hubConn]bool{},
+		answers: map[string][]byte{}, conns: map[*hubConn]bool{}, others: map[mimi.ProviderID]*provider{},
 	}
 	h.key, h.sender = h.ca.hub(time.Now())
-	root, err := identity.ParseRoot(h.ca.cert.Raw)
-	must(t, err)
-	h.cfg = mls.Config{Now: time.Now, Application: &rooms.Application{Roots: rootOf{root}}}
+	h.cfg = mls.Config{Now: time.Now, Application: &rooms.Application{Roots: h}}
 	return h
 }
 
+// user is that of a name, or of name@domain.
 func (h *hub) user(name string) mimi.UserID {
-	u, err := mimi.ParseUserID("mimi://a.example/u/" + name)
+	name, domain, found := strings.Cut(name, "@")
+	if !found {
+		domain = "a.example"
+	}
+	u, err := mimi.ParseUserID("mimi://" + domain + "/u/" + name)
 	must(h.t, err)
 	return u
 }
@@ -213,15 +217,18 @@ func (h *hub) record(data []byte) {
 
 // serve greets, answers requests and sends events, one thing at a time.
 func (c *hubConn) serve() {
+	c.h.mu.Lock()
+	home := c.h.provider(c.user.Provider())
+	c.h.mu.Unlock()
 	var b cryptobyte.Builder
-	b.AddValue(&c.h.sender)
+	b.AddValue(&home.sender)
 	sender, err := b.Bytes()
 	must(c.h.t, err)
 	c.h.mu.Lock()
 	name := c.h.users[c.user]
 	c.h.mu.Unlock()
 	c.send(&api.Greeting{Nonce: c.nonce, Time: uint64(time.Now().UnixMilli()), User: c.user.String(), DisplayName: name,
-		Root: c.h.ca.cert.Raw, Hub: sender})
+		Root: home.ca.cert.Raw, Hub: sender})
 	for {
 		select {
 		case data := <-c.toHub:
@@ -327,7 +334,13 @@ func (h *hub) handle(c *hubConn, req *api.Request) (uint16, []byte) {
 			return status, []byte("told_to")
 		}
 	}
+	if h.away != nil && h.away(req.Op, req.Target) {
+		return api.StatusUnavailable, []byte(api.CodeHubUnreachable)
+	}
 	body, err := h.dispatch(c, req)
+	if errors.Is(err, errNoProvider) {
+		return api.StatusNotFound, []byte(api.CodeNotFound)
+	}
 	if err != nil {
 		return api.StatusBadRequest, []byte(api.CodeBadRequest)
 	}
@@ -364,6 +377,10 @@ func (h *hub) dispatch(c *hubConn, req *api.Request) ([]byte, error) {
 		return h.query(req)
 	case api.OpProfiles:
 		return h.profiles(req)
+	case api.OpIdentityRoots:
+		return h.identityRoots(req)
+	case api.OpLeft:
+		h.left = append(h.left, c.client.String()+" "+req.Target)
 	}
 	return nil, nil // ping
 }
@@ -406,7 +423,7 @@ func (h *hub) register(c *hubConn, req *api.Request) ([]byte, error) {
 		}
 		h.devices[id] = &hubDevice{user: c.user, key: r.SignatureKey}
 	}
-	der := h.ca.issue(r.SignatureKey, time.Now(), nil, id.String(), c.user.String())
+	der := h.provider(c.user.Provider()).ca.issue(r.SignatureKey, time.Now(), nil, id.String(), c.user.String())
 	return (&api.RegisterDeviceResponse{Client: id.String(), Certificate: der}).Bytes()
 }
 
@@ -512,7 +529,8 @@ func (h *hub) create(c *hubConn, id mimi.RoomID, req *api.Request) ([]byte, bool
 	if err != nil || m.GroupInfo == nil {
 		return nil, false, errors.New("no group info")
 	}
-	room, resp, err := rooms.Create(h.cfg, uint64(time.Now().UnixMilli()), c.client, id, h.sender, m.GroupInfo, r.RatchetTree)
+	sender := h.provider(id.Provider()).sender
+	room, resp, err := rooms.Create(h.cfg, uint64(time.Now().UnixMilli()), c.client, id, sender, m.GroupInfo, r.RatchetTree)
 	if err != nil {
 		return nil, false, err
 	}
@@ -618,7 +636,7 @@ func (h *hub) groupInfo(req *api.Request) ([]byte, error) {
 	if room == nil {
 		return nil, errors.New("no room")
 	}
-	resp, err := room.GroupInfo(uint64(time.Now().UnixMilli()), r, h.key, rand.Reader)
+	resp, err := room.GroupInfo(uint64(time.Now().UnixMilli()), r, h.provider(id.Provider()).key, rand.Reader)
 	if err != nil {
 		return nil, err
 	}

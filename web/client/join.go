@@ -30,14 +30,20 @@ func (e *engine) onCaughtUp(l *link) {
 	}
 	e.caughtUp = true
 	for _, r := range e.rooms {
+		e.startRelease(r)
 		e.startChange(r)
 		e.startOutbox(r)
+		if r.proposals {
+			e.startCommitting(r)
+		}
 		if r.rec.broken || r.join != nil {
 			e.startJoin(r)
 		}
 	}
 	e.spawn(e.findRooms)
 	e.askNames()
+	e.startTelling()
+	e.checkRoots()
 }
 
 // findRooms looks for rooms of the user in which this device is not, and joins them: a new device, or one whose
@@ -77,7 +83,13 @@ func (e *engine) findRooms(ctx context.Context) {
 // lacks reports whether this device has nothing of a room that it should be in.
 func (e *engine) lacks(id mimi.RoomID) bool {
 	r := e.rooms[id]
-	if r == nil || r.rec.removed {
+	if r == nil {
+		return true
+	}
+	if len(r.held) > 0 {
+		return false // what lets us in may be among that
+	}
+	if r.rec.removed {
 		return true
 	}
 	return r.change == nil && r.join == nil && r.rec.order == 0
@@ -93,9 +105,7 @@ func (e *engine) startJoin(r *room) {
 		e.runJoin(ctx, r)
 		_ = e.do(ctx, func() error {
 			r.joining = false
-			if r.rec.order == 0 && r.join == nil && r.change == nil {
-				delete(e.rooms, r.id) // nothing came of it
-			}
+			e.dropEmpty(r)
 			return nil
 		})
 	})
@@ -116,17 +126,22 @@ func (e *engine) runJoin(ctx context.Context, r *room) {
 		if l == nil {
 			continue
 		}
+		done := false
 		if p == nil {
 			p, err = e.prepareJoin(ctx, l, r)
-			if errors.Is(err, errLinkLost) {
-				continue
-			}
-			if err != nil || p == nil {
-				return
-			}
 		}
-		if done := e.deliverJoin(ctx, l, r, p); done || ctx.Err() != nil {
+		if p != nil {
+			done, err = e.deliverJoin(ctx, l, r, p)
+		}
+		switch {
+		case isAway(err): // however long that takes
+			tries = 0
+			e.awaitHub(ctx, r)
+		case errors.Is(err, errLinkLost):
+		case done, ctx.Err() != nil, errors.Is(err, errStopped), err == nil && p == nil:
 			return
+		case err != nil: // the next commit may heal what is wrong with this one
+			sleep(ctx, longBackoff(tries+1))
 		}
 	}
 }
@@ -160,11 +175,37 @@ func (e *engine) prepareJoin(ctx context.Context, l *link, r *room) (p *pendingJ
 	if err != nil {
 		return nil, err
 	}
-	err = e.do(ctx, func() (err error) {
-		p, err = e.stageJoin(r, resp, key)
-		return err
-	})
-	return p, err
+	return e.stageWithRoots(ctx, r, resp, key)
+}
+
+// stageWithRoots is stageJoin, after having asked for the identity roots that it turns out to need.
+func (e *engine) stageWithRoots(ctx context.Context, r *room, resp *wire.GroupInfoResponse, key *mls.HPKEPrivateKey) (p *pendingJoin, err error) {
+	for range maxJoins {
+		var wanted []mimi.ProviderID
+		err = e.do(ctx, func() (err error) {
+			clear(e.roots.wanted)
+			p, err = e.stageJoin(r, resp, key)
+			for domain := range e.roots.wanted {
+				wanted = append(wanted, domain)
+			}
+			clear(e.roots.wanted)
+			return err
+		})
+		if err == nil || len(wanted) == 0 {
+			return p, err
+		}
+		for _, domain := range wanted {
+			changed := false
+			ask := e.askRoots(ctx, domain)
+			if ask == nil {
+				ask = e.do(ctx, func() error { changed = e.roots.changed[domain] != nil; return nil })
+			}
+			if ask != nil || changed {
+				return nil, errors.Join(ask, err) // pinning what is missing starts the join again
+			}
+		}
+	}
+	return nil, err
 }
 
 // stageJoin stores the external commit and the group it leads to.
@@ -214,6 +255,7 @@ func (e *engine) refusedJoin(r *room) error {
 	b := new(batch)
 	r.rec.removed, r.rec.broken = true, false
 	e.forgetGroup(b, r)
+	e.noteLeft(b, r)
 	if err := e.failAll(b, r); err != nil {
 		return err
 	}
@@ -228,26 +270,25 @@ func (e *engine) refusedJoin(r *room) error {
 }
 
 // deliverJoin sends the external commit; it reports whether the join is over.
-func (e *engine) deliverJoin(ctx context.Context, l *link, r *room, p *pendingJoin) bool {
+func (e *engine) deliverJoin(ctx context.Context, l *link, r *room, p *pendingJoin) (done bool, _ error) {
 	body, err := l.call(ctx, api.OpUpdate, r.id.String(), p.request)
 	var resp *wire.UpdateRoomResponse
 	var status *statusError
 	if err == nil {
 		resp, err = wire.UnmarshalUpdateRoomResponse(body)
-	} else if !errors.As(err, &status) {
-		return false // no answer: again with the same octets
+	} else if !errors.As(err, &status) || isAway(err) {
+		return false, err // no answer: again with the same octets
 	}
 	if err == nil && resp.ResponseCode == wire.UpdateSuccess {
 		err = e.wait(ctx, func() bool { return r.join != p || e.link != l })
-		done := false
 		if err == nil {
-			err = e.do(ctx, func() error { done = r.join != p; return nil })
+			err = e.do(ctx, func() error { e.answered(r, nil); done = r.join != p; return nil })
 		}
-		return done || err != nil
+		return done, err
 	}
-	over := false
 	_ = e.do(ctx, func() error {
-		if over = r.join != p; over {
+		e.answered(r, err)
+		if done = r.join != p; done {
 			return nil
 		}
 		r.join = nil
@@ -256,7 +297,7 @@ func (e *engine) deliverJoin(ctx context.Context, l *link, r *room, p *pendingJo
 		return e.commit(b)
 	})
 	sleep(ctx, jitter(retryPause))
-	return over
+	return done, nil
 }
 
 // joined enters the group when the stream brings our external commit.
@@ -276,6 +317,7 @@ func (e *engine) joined(b *batch, r *room, f *wire.FanoutMessage) string {
 		e.breakRoom(b, r)
 		return dropCrypto
 	}
+	e.processStapled(g, f)
 	rejoined := r.rec.order > 0
 	if reason := e.enter(b, r, g, f); reason != "" {
 		return reason
@@ -305,9 +347,11 @@ func (e *engine) enter(b *batch, r *room, g *mls.Group, f *wire.FanoutMessage) s
 	r.rec.waiting = false
 	e.forgetRatchets(b, r) // of the group that was here before
 	r.saveGroup(b)
+	e.notePending(b, r)
+	e.returned(b, r)
 	e.saveRecord(b, r)
 	e.tellMembers(b, r)
-	b.then = append(b.then, func() { e.startOutbox(r); e.startChange(r) })
+	b.then = append(b.then, func() { e.startRelease(r); e.startOutbox(r); e.startChange(r) })
 	return ""
 }
 
@@ -322,13 +366,16 @@ func (e *engine) onWelcome(b *batch, id mimi.RoomID, f *wire.FanoutMessage) stri
 	if key == nil {
 		return dropWelcome
 	}
-	b.del(keyPackage + ref) // used up, whatever comes of it
-	e.packageUsed()
 	c, err := e.mlsClient()
 	if err != nil {
 		return dropWelcome
 	}
 	g, err := mls.JoinWelcome(e.mlsConfig(), c, w, f.RatchetTreeOption.RatchetTree, key)
+	if err != nil && e.rootsWanted() {
+		return heldForRoots
+	}
+	b.del(keyPackage + ref) // used up, whatever comes of it
+	e.packageUsed()
 	if err != nil {
 		b.then = append(b.then, func() { e.spawn(e.findRooms) })
 		return dropWelcome

@@ -91,6 +91,11 @@ func (s *Session) Search(ctx context.Context, text string) ([]PersonView, error)
 	return with(ctx, s, func(e *engine, ctx context.Context) ([]PersonView, error) { return e.search(ctx, text) })
 }
 
+// AcceptIdentity trusts the new identity of a provider that has changed it, named by its domain.
+func (s *Session) AcceptIdentity(ctx context.Context, domain string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.acceptIdentity(ctx, domain) })
+}
+
 // SignOut deletes everything this device stores of the user, keys and messages, and ends the session.
 func (s *Session) SignOut(ctx context.Context) error {
 	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.signOut(ctx) })

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kith/mimi/content"
+	"kith/mimi/mls"
 	rooms "kith/mimi/room"
 	"kith/mimi/wire"
 	"kith/web/api"
@@ -91,6 +92,9 @@ func (e *engine) encrypt(b *batch, r *room, o *outgoing) error {
 		return err
 	}
 	m, err := g.Encrypt(rooms.EmptyAAD(), data)
+	if errors.Is(err, mls.ErrPendingProposals) {
+		return nil // after the commit of what others have proposed (SM-6)
+	}
 	if err != nil {
 		return err
 	}
@@ -126,6 +130,10 @@ func (e *engine) runOutbox(ctx context.Context, r *room) {
 			return
 		}
 		body, err := l.call(ctx, api.OpSubmitMessage, r.id.String(), sent.request)
+		if isAway(err) {
+			e.awaitHub(ctx, r)
+			continue
+		}
 		var status *statusError
 		if errors.As(err, &status) && status.temporary() && failures < 5 {
 			failures++
@@ -182,7 +190,7 @@ func (e *engine) drained(ctx context.Context, l *link, r *room, epoch uint64) {
 // nextOutgoing is the first message that waits for the hub, encrypted; nil if there is none or it cannot be now.
 func (e *engine) nextOutgoing(r *room) (*outgoing, error) {
 	i := slices.IndexFunc(r.out, func(o *outgoing) bool { return !o.failed })
-	if i < 0 {
+	if i < 0 || r.blocked {
 		return nil, nil
 	}
 	o := r.out[i]
@@ -197,7 +205,7 @@ func (e *engine) nextOutgoing(r *room) (*outgoing, error) {
 		return nil, err
 	}
 	if len(o.request) == 0 {
-		return nil, nil
+		return nil, e.commitPending(r)
 	}
 	b.put(r.outKey(o), o.bytes())
 	return o, e.commit(b)
@@ -205,6 +213,7 @@ func (e *engine) nextOutgoing(r *room) (*outgoing, error) {
 
 // onSubmitted handles the hub's answer. It returns the epoch to wait for if the message must be encrypted anew.
 func (e *engine) onSubmitted(r *room, o *outgoing, hash string, body []byte, err error) (epoch uint64, _ error) {
+	e.answered(r, err)
 	if !slices.Contains(r.out, o) || o.hash != hash {
 		return 0, nil // its echo was faster
 	}

@@ -14,7 +14,15 @@ import (
 // maxSearch is the longest search text, in octets.
 const maxSearch = 200
 
-// name is what to call a user: the display name, or the name in the address until that is known.
+// handle is the short form of a user's address: name, or name@domain at another provider.
+func (e *engine) handle(u mimi.UserID) string {
+	if u.Provider() == e.user.Provider() {
+		return u.Name()
+	}
+	return u.Name() + "@" + u.Provider().Host()
+}
+
+// name is what to call a user: the display name, or the short form of the address until that is known.
 func (e *engine) name(u mimi.UserID) string {
 	if u == e.user && e.dev != nil && e.dev.displayName != "" {
 		return e.dev.displayName
@@ -23,7 +31,7 @@ func (e *engine) name(u mimi.UserID) string {
 		return n
 	}
 	e.wantName(u)
-	return u.Name()
+	return e.handle(u)
 }
 
 // wantName asks for a display name that is not known, together with others.
@@ -63,7 +71,7 @@ func (e *engine) askNames() {
 			e.namesAsked = false
 			for _, u := range users {
 				if _, ok := found[u]; !ok && err == nil && e.names[u] == "" {
-					e.names[u] = u.Name() // nobody knows another one: do not ask again and again
+					e.names[u] = e.handle(u) // nobody knows another one: do not ask again and again
 				}
 			}
 			if len(e.asking) > 0 && e.ready() {
@@ -167,10 +175,10 @@ func (e *engine) query(ctx context.Context, q wire.QueryElement, found map[mimi.
 		return err
 	}
 	for _, u := range resp.URI {
-		found[u] = PersonView{User: u.String(), Name: u.Name(), DisplayName: u.Name()}
+		found[u] = PersonView{User: u.String(), Name: e.handle(u), DisplayName: e.handle(u)}
 	}
 	for _, p := range resp.FoundProfiles {
-		person := PersonView{User: p.StableURI.String(), Name: p.StableURI.Name(), DisplayName: p.StableURI.Name()}
+		person := PersonView{User: p.StableURI.String(), Name: e.handle(p.StableURI), DisplayName: e.handle(p.StableURI)}
 		for _, f := range p.Fields {
 			if f.FieldSource == wire.FieldVCard && f.FieldName == "FN" && len(f.FieldValue) > 0 {
 				person.DisplayName = strings.ToValidUTF8(string(f.FieldValue), "\uFFFD")

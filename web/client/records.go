@@ -208,7 +208,8 @@ const (
 	changeAdd    = "add"
 	changeRemove = "remove"
 	changeRename = "rename"
-	changeRenew  = "renew" // our leaf gets our new certificate
+	changeRenew  = "renew"  // our leaf gets our new certificate
+	changeCommit = "commit" // what others have proposed
 )
 
 // pendingChange is a change of ours on its way. Between the store and the stream the group state beside it holds the

@@ -25,39 +25,71 @@ type room struct {
 	out    []*outgoing       // unconfirmed messages in the order they were written
 	echo   map[string]string // hash of a ciphertext of ours → message id
 
-	sending, changing, joining bool // a flow is at it
-	renewed                    bool // the present certificate has been tried in this room
+	held    []uint64 // cursors of events that cannot be processed yet, in order
+	scan    int      // the next of them to try
+	blocked bool     // whatever comes is held behind them
+
+	proposals bool   // of others wait for a commit
+	refused   uint64 // epoch in which the hub did not want our commit of them
+	away      bool   // the hub could not be reached when it was last tried
+	failures  int    // so often in a row
+	news      int    // events so far; one tells that the hub can be reached
+
+	sending, changing, joining, releasing, committing, gap bool // a flow is at it
+	renewed                                                bool // the present certificate has been tried in this room
 }
 
 func (r *room) key(kind string) string { return kind + r.id.String() }
 
 func (r *room) rowKey(kind, rest string) string { return kind + r.id.String() + "|" + rest }
 
-// loadRooms reads the records of rooms and what is on its way in them.
-func (e *engine) loadRooms(stored map[string][]KV) error {
+// loadRooms reads the records of rooms and what is on its way in them. A record that is damaged concerns its room only:
+// the room is entered anew, what was on its way is lost and counted.
+func (e *engine) loadRooms(stored map[string][]KV) {
 	loads := []struct {
 		prefix string
 		load   func(r *room, rest string, value []byte) error
 	}{
-		{keyRoom, func(r *room, _ string, v []byte) (err error) { r.rec, err = parseRoomRecord(v); return err }},
-		{keyChange, func(r *room, _ string, v []byte) (err error) { r.change, err = parsePendingChange(v); return err }},
-		{keyJoin, func(r *room, _ string, v []byte) (err error) { r.join, err = parsePendingJoin(v); return err }},
+		{keyRoom, loadRecord},
+		{keyChange, loadInto(parsePendingChange, func(r *room) **pendingChange { return &r.change })},
+		{keyJoin, loadInto(parsePendingJoin, func(r *room) **pendingJoin { return &r.join })},
 		{keyEcho, func(r *room, rest string, v []byte) error { r.echo[rest] = string(v); return nil }},
 		{keyOutbox, e.loadOutgoing},
+		{keyHeld, e.loadHeld},
+		{keyPending, func(r *room, _ string, _ []byte) error { r.proposals = true; return nil }},
 	}
 	for _, l := range loads {
 		for _, kv := range stored[l.prefix] {
 			name, rest, _ := strings.Cut(strings.TrimPrefix(kv.Key, l.prefix), "|")
 			id, err := mimi.ParseRoomID(name)
-			if err != nil {
-				return err
+			if err == nil {
+				err = l.load(e.roomFor(id), rest, kv.Value)
 			}
-			if err := l.load(e.roomFor(id), rest, kv.Value); err != nil {
-				return err
+			if err != nil {
+				e.drop(dropDamaged)
 			}
 		}
 	}
-	return nil
+}
+
+// loadRecord reads the record of a room. If it is damaged, the room is one to be entered again.
+func loadRecord(r *room, _ string, value []byte) error {
+	rec, err := parseRoomRecord(value)
+	if err != nil {
+		rec = &roomRecord{broken: true, order: 1}
+	}
+	r.rec = rec
+	return err
+}
+
+func loadInto[T any](parse func([]byte) (*T, error), field func(r *room) **T) func(*room, string, []byte) error {
+	return func(r *room, _ string, value []byte) error {
+		v, err := parse(value)
+		if err == nil {
+			*field(r) = v
+		}
+		return err
+	}
 }
 
 func (e *engine) loadOutgoing(r *room, rest string, value []byte) error {
@@ -65,9 +97,11 @@ func (e *engine) loadOutgoing(r *room, rest string, value []byte) error {
 	if !ok {
 		return errRecord
 	}
-	o, err := parseOutgoing(seq, value)
-	r.out = append(r.out, o)
 	e.seq = max(e.seq, seq)
+	o, err := parseOutgoing(seq, value)
+	if err == nil {
+		r.out = append(r.out, o)
+	}
 	return err
 }
 
@@ -91,39 +125,59 @@ func (e *engine) find(id string) (*room, error) {
 	return nil, fail(CodeNotFound, "no such room")
 }
 
-// groupOf returns the room's MLS group, restoring it from the store when it is first needed; nil if there is none.
+// groupOf returns the room's MLS group, restoring it from the store when it is first needed; nil if there is none. One
+// that cannot be restored breaks its room, and no other (D15).
 func (e *engine) groupOf(r *room) (*mls.Group, error) {
 	if r.group != nil || r.rec.removed {
 		return r.group, nil
-	}
-	state, err := e.store.Get(context.WithoutCancel(e.ctx), r.key(keyGroup))
-	if err != nil || state == nil {
-		return nil, err
 	}
 	c, err := e.mlsClient()
 	if err != nil {
 		return nil, err
 	}
-	whole, err := e.store.Get(context.WithoutCancel(e.ctx), r.key(keyRatchet))
-	if err != nil {
+	g, err := e.restoreGroup(r, c)
+	if err == nil {
+		r.group = g
+		return g, nil
+	}
+	if errors.Is(err, errStore) {
 		return nil, err
 	}
+	if r.rec.broken {
+		return nil, nil // on its way back already
+	}
+	e.drop(dropDamaged)
+	b := new(batch)
+	e.breakRoom(b, r)
+	return nil, e.commit(b)
+}
+
+// restoreGroup reads a group from the store. The error is errStore if the store cannot be read.
+func (e *engine) restoreGroup(r *room, c *mls.Client) (*mls.Group, error) {
+	ctx := context.WithoutCancel(e.ctx)
+	state, err := e.store.Get(ctx, r.key(keyGroup))
+	if err != nil || state == nil {
+		return nil, storeError(err)
+	}
+	whole, err := e.store.Get(ctx, r.key(keyRatchet))
+	if err != nil {
+		return nil, storeError(err)
+	}
 	if r.whole = whole != nil; r.whole {
-		r.group, err = mls.RestoreGroup(e.mlsConfig(), c, state, whole)
-		return r.group, err
+		return mls.RestoreGroup(e.mlsConfig(), c, state, whole)
 	}
 	pieces, err := e.ratchets(r)
 	if err != nil {
 		return nil, err
 	}
-	r.group, err = mls.RestoreGroupFrom(e.mlsConfig(), c, state, pieces)
-	return r.group, err
+	return mls.RestoreGroupFrom(e.mlsConfig(), c, state, pieces)
 }
 
 // ratchets are the stored pieces of the ratchet state.
 func (e *engine) ratchets(r *room) ([]mls.RatchetPiece, error) {
 	prefix := r.key(keyRatchet) + "|"
 	list, err := e.store.Range(context.WithoutCancel(e.ctx), prefix, "", "", 0, false)
+	err = storeError(err)
 	pieces := make([]mls.RatchetPiece, len(list))
 	for i, kv := range list {
 		p := &pieces[i]
@@ -191,7 +245,8 @@ func (e *engine) forgetRatchets(b *batch, r *room) {
 // forget deletes a room that never came to be.
 func (e *engine) forget(b *batch, r *room) {
 	e.forgetGroup(b, r)
-	for _, kind := range []string{keyRoom, keyChange, keyJoin} {
+	e.forgetHeld(b, r)
+	for _, kind := range []string{keyRoom, keyChange, keyJoin, keyPending} {
 		b.del(r.key(kind))
 	}
 	delete(e.rooms, r.id)
@@ -222,7 +277,7 @@ func (e *engine) refresh(r *room, v *rooms.View) {
 func viewOf(g *mls.Group) (*rooms.View, error) { return rooms.NewView(g.Context(), g.Members()) }
 
 // usable reports whether messages can be encrypted for the room now.
-func (r *room) usable() bool { return !r.rec.removed && !r.rec.broken && r.join == nil }
+func (r *room) usable() bool { return !r.rec.removed && !r.rec.broken && r.join == nil && !r.blocked }
 
 // roomList is the room list, the latest first.
 func (e *engine) roomList() []RoomView {
@@ -256,6 +311,7 @@ func (e *engine) roomView(r *room) RoomView {
 		ID: r.id.String(), Name: r.rec.name, Kind: "group", Unread: r.rec.unread,
 		LastText: r.rec.lastText, LastTime: r.sortTime(), Members: r.rec.members,
 		CanSend: r.rec.canSend && !r.rec.removed, CanManage: r.rec.canManage && !r.rec.removed, Removed: r.rec.removed,
+		HubAway: r.away, Hub: r.id.Provider().Host(),
 	}
 	if u, err := mimi.ParseUserID(r.rec.lastSender); err == nil {
 		v.LastSender = e.name(u)
@@ -282,6 +338,7 @@ func (e *engine) stateView() StateView {
 	case e.dev == nil || !e.settled:
 		v.State = StateLoading
 	}
+	v.ChangedIdentities = e.changedIdentities()
 	if e.dev != nil {
 		v.Me.DisplayName, v.Me.Client = e.dev.displayName, e.dev.client.String()
 	}

@@ -236,6 +236,12 @@ func backoff(failures int) time.Duration {
 	return d/2 + jitter(d/2)
 }
 
+// longBackoff is backoff for what may take days: one second to five minutes.
+func longBackoff(failures int) time.Duration {
+	d := min(time.Second<<min(failures-1, 9), 5*time.Minute)
+	return d/2 + jitter(d/2)
+}
+
 func jitter(d time.Duration) time.Duration {
 	return time.Duration(mathrand.Int64N(int64(d) + 1))
 }

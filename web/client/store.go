@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -66,6 +67,14 @@ var ErrNoSpace = errors.New("client: no space left")
 // and the session starts a new one from the store.
 var errStore = errors.New("client: store")
 
+// storeError marks an error of the store; nil stays nil.
+func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errStore, err)
+}
+
 // Keys. Those of one user stand behind "u|<user URI>|", so that two people can use one browser profile; "user" says
 // whose engine to start before the provider has been asked.
 //
@@ -82,6 +91,11 @@ var errStore = errors.New("client: store")
 //	out|<room>|<seq>             message to send
 //	echo|<room>|<hash>           message id behind a ciphertext of ours
 //	name|<user>                  display name last seen
+//	root|<domain>                identity roots of another provider, pinned on first use
+//	newroot|<domain>             others that it has now, which the user has not accepted
+//	held|<room>|<cursor>         an event that cannot be processed yet
+//	pending|<room>               proposals wait for a commit
+//	left|<room>                  our provider is to be told that this device is not in the room
 const (
 	keyUser    = "user"
 	keyDevice  = "device"
@@ -97,6 +111,11 @@ const (
 	keyOutbox  = "out|"
 	keyEcho    = "echo|"
 	keyName    = "name|"
+	keyRoot    = "root|"
+	keyNewRoot = "newroot|"
+	keyHeld    = "held|"
+	keyPending = "pending|"
+	keyLeft    = "left|"
 )
 
 // userStore is the part of a Store that belongs to one user.

@@ -40,7 +40,9 @@ func (h *hub) join(name string) *agent {
 func (h *hub) account(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.users[h.user(name)] = strings.ToUpper(name[:1]) + name[1:]
+	u := h.user(name)
+	h.provider(u.Provider())
+	h.users[u] = strings.ToUpper(name[:1]) + u.Name()[1:]
 }
 
 // agent makes a browser that is not started yet.

@@ -29,6 +29,8 @@ type StateView struct {
 	Connecting bool
 	Me         MeView
 	Error      *Error // nil: none
+
+	ChangedIdentities []string // domains of providers that identify themselves otherwise than before; see AcceptIdentity
 }
 
 // MeView is the user of this session.
@@ -52,7 +54,9 @@ type RoomView struct {
 	Members    int
 	CanSend    bool
 	CanManage  bool
-	Removed    bool // the user is no longer in the room; its timeline stays
+	Removed    bool   // the user is no longer in the room; its timeline stays
+	Hub        string // domain of the provider that orders the room
+	HubAway    bool   // it cannot be reached now; what is to be sent waits
 }
 
 // States of a MessageView.
@@ -152,6 +156,8 @@ const (
 	CodeSignedOut       = "signed_out"
 	CodeConflict        = "conflict"
 	CodeIdentityChanged = "identity_changed"
+	CodeHubUnreachable  = "hub_unreachable"
+	CodePeerRefused     = "peer_refused"
 )
 
 func fail(code, text string) *Error { return &Error{Code: code, Text: text} }

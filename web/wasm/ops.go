@@ -94,6 +94,8 @@ var operations = map[string]operation{
 	"markRead": done(func(s *client.Session, a arguments) error { return s.MarkRead(background, a.str("room"), a.str("key")) }),
 	// search({text}) → [{user, name, displayName}]
 	"search": func(s *client.Session, a arguments) (any, error) { return s.Search(background, a.str("text")) },
+	// acceptIdentity({domain}) → undefined
+	"acceptIdentity": done(func(s *client.Session, a arguments) error { return s.AcceptIdentity(background, a.str("domain")) }),
 	// signOut({}) → undefined
 	"signOut": done(func(s *client.Session, _ arguments) error { return s.SignOut(background) }),
 	// dropped({}) → {reason: count}

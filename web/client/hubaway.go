@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"errors"
+
+	"kith/web/api"
+)
+
+// The hub of a room may be another provider's, and that may be away for days. What we want of it stays stored and is
+// tried again: soon at first, then every few minutes, and at once when the room has news or the connection is new.
+
+// isAway reports whether an operation failed because another provider could not be reached.
+func isAway(err error) bool {
+	var status *statusError
+	return errors.As(err, &status) && status.code == api.CodeHubUnreachable
+}
+
+// answered notes that the room's hub is there, if that is what the outcome of an operation tells.
+func (e *engine) answered(r *room, err error) {
+	var status *statusError
+	if err == nil || errors.As(err, &status) && !isAway(err) {
+		e.setAway(r, false)
+	}
+}
+
+func (e *engine) setAway(r *room, away bool) {
+	if away {
+		r.failures++
+	} else {
+		r.failures = 0
+	}
+	if r.away != away {
+		r.away = away
+		e.roomsChanged = true
+	}
+}
+
+// awaitHub pauses a flow whose hub is away.
+func (e *engine) awaitHub(ctx context.Context, r *room) {
+	var failures, news int
+	var l *link
+	err := e.do(ctx, func() error {
+		e.setAway(r, true)
+		failures, news, l = r.failures, r.news, e.link
+		return nil
+	})
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, longBackoff(failures))
+	defer cancel()
+	_ = e.wait(ctx, func() bool { return r.news != news || e.link != nil && e.link != l })
+}
+
+// late is the error of an operation that waited in vain: for the room's hub, or for something else.
+func (e *engine) late(ctx context.Context, r *room, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	_ = e.do(context.WithoutCancel(ctx), func() error {
+		if r.away {
+			err = fail(CodeHubUnreachable, "the room's hub cannot be reached")
+		}
+		return nil
+	})
+	return err
+}
