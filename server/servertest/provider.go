@@ -130,7 +130,7 @@ func (p *Provider) Start(ctx context.Context) error {
 	}
 	l.http = &http.Server{Handler: p.withMishaps(s.Handler()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
-	listener := tls.NewListener(l.port, p.tlsConfig())
+	listener := tls.NewListener(l.port, s.TLSConfig())
 	p.mu.Lock()
 	p.life = l
 	p.mu.Unlock()
