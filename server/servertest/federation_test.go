@@ -1,30 +1,45 @@
 package servertest_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"kith/server/servertest"
+	"kith/web/client"
 )
 
-// TestTwoProviders: Alice at a has a room, adds Bob at b, and they talk.
-func TestTwoProviders(t *testing.T) {
-	dirA, dirB := t.TempDir(), t.TempDir()
+// providers runs a test on fake time with a.example, b.example and c.example, where alice, bob and cathy live, and dave
+// with alice.
+func providers(t *testing.T, test func(n *servertest.Net, a, b, c *servertest.Provider)) {
+	t.Helper()
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	servertest.Bubble(t, func(t *testing.T) {
 		n, err := servertest.NewNet(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))
 		must(t, err)
-		var a, b *servertest.Provider
+		var all []*servertest.Provider
 		defer func() {
-			if t.Failed() {
-				t.Logf("a:\n%s\nb:\n%s", a.Log, b.Log)
+			for _, p := range all {
+				if t.Failed() {
+					t.Logf("%s:\n%s", p.Domain, p.Log)
+				}
 			}
 			must(t, n.Close())
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // let what is left of connections end
 		}()
-		a, err = n.Provider(ctx, "a.example", dirA, "alice")
-		must(t, err)
-		b, err = n.Provider(ctx, "b.example", dirB, "bob")
-		must(t, err)
+		for i, names := range [][]string{{"alice", "dave"}, {"bob"}, {"cathy"}} {
+			p, err := n.Provider(ctx, string("abc"[i])+".example", dirs[i], names...)
+			must(t, err)
+			all = append(all, p)
+		}
+		test(n, all[0], all[1], all[2])
+	})
+}
+
+// TestTwoProviders: Alice at a has a room, adds Bob at b, and they talk.
+func TestTwoProviders(t *testing.T) {
+	providers(t, func(_ *servertest.Net, a, b, _ *servertest.Provider) {
 		alice, bob := a.User("alice"), b.User("bob")
 		online(t, alice, bob)
 		club, err := alice.Session.NewGroup(ctx, "club", nil)
@@ -40,4 +55,103 @@ func TestTwoProviders(t *testing.T) {
 		sees(t, alice, room, "hello bob", "hello alice")
 		sees(t, bob, room, "hello bob", "hello alice")
 	})
+}
+
+// TestNewDeviceJoinsRemoteRoom: a new device of Bob joins by external commit through its own provider.
+func TestNewDeviceJoinsRemoteRoom(t *testing.T) {
+	providers(t, func(_ *servertest.Net, a, b, c *servertest.Provider) {
+		alice, bob, cathy := a.User("alice"), b.User("bob"), c.User("cathy")
+		online(t, alice, bob, cathy)
+		chat, err := alice.Session.NewChat(ctx, "bob@b.example")
+		must(t, err)
+		until(t, "bob is in", has(bob, chat.ID))
+		club, err := alice.Session.NewGroup(ctx, "club", []string{"mimi://b.example/u/bob"})
+		must(t, err)
+		until(t, "bob is in", has(bob, club.ID))
+		must(t, alice.Session.AddMembers(ctx, club.ID, []string{"mimi://c.example/u/cathy"}))
+		until(t, "cathy is in", has(cathy, club.ID))
+		tablet := b.User("bob")
+		online(t, tablet)
+		until(t, "the tablet is in", has(tablet, club.ID))
+		until(t, "the tablet is in the chat", has(tablet, chat.ID))
+		_, err = tablet.Session.Send(ctx, club.ID, "from my tablet")
+		must(t, err)
+		for _, u := range []*servertest.User{alice, bob, cathy, tablet} {
+			sees(t, u, club.ID, "from my tablet")
+		}
+		_, err = cathy.Session.Send(ctx, club.ID, "hi all")
+		must(t, err)
+		for _, u := range []*servertest.User{alice, bob, cathy, tablet} {
+			sees(t, u, club.ID, "from my tablet", "hi all")
+		}
+		must(t, alice.Session.RemoveMember(ctx, club.ID, "mimi://c.example/u/cathy"))
+		until(t, "cathy is out", removed(cathy, club.ID))
+		_, err = alice.Session.Send(ctx, club.ID, "without cathy")
+		must(t, err)
+		sees(t, tablet, club.ID, "from my tablet", "hi all", "without cathy")
+		sees(t, cathy, club.ID, "from my tablet", "hi all")
+	})
+}
+
+// TestFollowerAway: a follower that is offline for two days gets everything in order when it is back.
+func TestFollowerAway(t *testing.T) {
+	providers(t, func(n *servertest.Net, a, b, _ *servertest.Provider) {
+		alice, bob := a.User("alice"), b.User("bob")
+		online(t, alice, bob)
+		chat, err := alice.Session.NewChat(ctx, "bob@b.example")
+		must(t, err)
+		until(t, "bob is in", has(bob, chat.ID))
+		must(t, b.Stop())
+		var want []string
+		for i := range 48 {
+			text := fmt.Sprintf("hour %d", i)
+			_, err := alice.Session.Send(ctx, chat.ID, text)
+			must(t, err)
+			want = append(want, text)
+			time.Sleep(time.Hour)
+		}
+		must(t, b.Start(ctx))
+		time.Sleep(time.Hour)
+		sees(t, bob, chat.ID, want...)
+		_, err = bob.Session.Send(ctx, chat.ID, "back")
+		must(t, err)
+		sees(t, alice, chat.ID, append(want, "back")...)
+	})
+}
+
+// TestHubAway: while the hub is away messages are kept, with a notice, and are sent when it is back.
+func TestHubAway(t *testing.T) {
+	providers(t, func(n *servertest.Net, a, b, _ *servertest.Provider) {
+		alice, bob := a.User("alice"), b.User("bob")
+		online(t, alice, bob)
+		chat, err := alice.Session.NewChat(ctx, "bob@b.example")
+		must(t, err)
+		until(t, "bob is in", has(bob, chat.ID))
+		must(t, a.Stop())
+		for _, text := range []string{"one", "two"} {
+			_, err := bob.Session.Send(ctx, chat.ID, text)
+			must(t, err)
+		}
+		until(t, "the notice", func() bool {
+			list, _ := bob.Session.Rooms(ctx)
+			return len(list) == 1 && list[0].HubAway
+		})
+		time.Sleep(36 * time.Hour)
+		must(t, a.Start(ctx))
+		sees(t, alice, chat.ID, "one", "two")
+		until(t, "no notice", func() bool {
+			list, _ := bob.Session.Rooms(ctx)
+			return len(list) == 1 && !list[0].HubAway
+		})
+		for _, m := range timeline(bob, chat.ID) {
+			if m.State != "sent" {
+				t.Errorf("message is %s", m.State)
+			}
+		}
+	})
+}
+
+func timeline(u *servertest.User, room string) []client.MessageView {
+	page, _ := u.Session.Timeline(ctx, room, "", 200)
+	return slices.DeleteFunc(page.Messages, func(m client.MessageView) bool { return m.Kind != "message" })
 }
