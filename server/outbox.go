@@ -177,6 +177,7 @@ type delivery struct {
 // draft-ietf-mimi-protocol-06, Section 5.5
 func (o *outbox) settle(l *lane, j *job, r delivery) {
 	switch {
+	case l.jobs[j.room] != j: // it was parked meanwhile
 	case r.away:
 		l.ready = slices.Insert(l.ready, 0, j)
 		o.pause(l, r.wait)

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"sync"
 	"time"
@@ -85,4 +86,9 @@ func (c *CA) Certificate(name string) (*tls.Certificate, error) {
 		c.mu.Unlock()
 	}
 	return cert, err
+}
+
+// PEM is the authority's own certificate, for programs that read it from a file.
+func (c *CA) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.root.Raw})
 }

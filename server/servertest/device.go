@@ -31,17 +31,24 @@ type Device struct {
 	Rooms    map[mimi.RoomID]*mls.Group
 	Cursor   uint64              // of the last event handled
 	Waiting  map[[32]byte]string // own messages on their way, by hash: the text
+
+	roots knownRoots
 }
 
-// ownRoot trusts the provider that greeted us.
-type ownRoot struct{ root *identity.Root }
+// knownRoots are the identity authorities that a device believes: that of the provider that greeted it, and those it was
+// told to trust.
+type knownRoots map[mimi.ProviderID]*identity.Root
 
 // Root implements room.Roots.
-func (r ownRoot) Root(domain mimi.ProviderID) *identity.Root {
-	if r.root.Domain == domain {
-		return r.root
+func (r knownRoots) Root(domain mimi.ProviderID) *identity.Root { return r[domain] }
+
+// Trust makes the device believe another provider's identity authority.
+func (d *Device) Trust(der []byte) error {
+	root, err := identity.ParseRoot(der)
+	if err == nil {
+		d.roots[root.Domain] = root
 	}
-	return nil
+	return err
 }
 
 // Register makes a new device over a connection of its account.
@@ -54,15 +61,15 @@ func Register(ctx context.Context, c *Conn, a Account, now func() time.Time) (*D
 	if err := d.Renew(ctx, c, ""); err != nil {
 		return nil, err
 	}
-	root, err := identity.ParseRoot(c.Greeting.Root)
-	if err != nil {
+	d.roots = make(knownRoots)
+	if err := d.Trust(c.Greeting.Root); err != nil {
 		return nil, err
 	}
 	hub := cryptobyte.String(c.Greeting.Hub)
 	if err := d.Hub.Unmarshal(&hub); err != nil {
 		return nil, err
 	}
-	d.Config = mls.Config{Now: now, Rand: rand.Reader, Application: &room.Application{Roots: ownRoot{root}}}
+	d.Config = mls.Config{Now: now, Rand: rand.Reader, Application: &room.Application{Roots: d.roots}}
 	return d, nil
 }
 

@@ -2,7 +2,7 @@
 // drives it from a process of its own over loopback websockets with real MLS groups. It prints a table of figures beside
 // what the house wants of them; nothing in it is a test.
 //
-//	go run ./server/servertest/bench [-short] [-only pairs,latency,…] [-cpuprofile FILE]
+//	go run ./server/servertest/bench [-short] [-federation] [-only pairs,latency,…] [-cpuprofile FILE]
 //
 // What is counted. A message counts when it has reached the last device of its room; every device checks that cursors
 // increase and that it got every message. Throughput messages are encrypted before the clock starts, because one driver
@@ -42,6 +42,9 @@ type options struct {
 	profile string
 	role    string
 	state   string
+
+	federation bool
+	minutes    int
 }
 
 // shared is what the parent tells the driver, in a file.
@@ -65,13 +68,21 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "small and quick, for CI")
 	flag.StringVar(&o.only, "only", "", "comma-separated phases: idle, pairs, latency, group50, group500")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the server to `file` (runs the server inside this binary)")
+	flag.BoolVar(&o.federation, "federation", false, "measure providers that share rooms; the phases are then join, pair, latency, spread, fanout, catchup")
+	flag.IntVar(&o.minutes, "minutes", 10, "how long the fanout phase looks at the memory of the hub")
 	flag.StringVar(&o.role, "role", "", "internal")
 	flag.StringVar(&o.state, "state", "", "internal")
 	flag.Parse()
 	var err error
 	switch o.role {
 	case "":
-		err = parent(o)
+		if o.federation {
+			err = federate(o)
+		} else {
+			err = parent(o)
+		}
+	case "provider":
+		err = provide(o)
 	case "server":
 		err = serve(o)
 	case "register":
