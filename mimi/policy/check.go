@@ -1,6 +1,9 @@
 package policy
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Kind is the kind of a proposal, as far as policy cares.
 type Kind uint8
@@ -29,6 +32,8 @@ type Proposal struct {
 	// Component and Update are those of an AppDataUpdate.
 	Component uint16
 	Update    []byte
+	// Claims are those of the proposer's credential, for a change of its own entry in the participant list.
+	Claims []PreAuthClaim
 }
 
 // Change is a commit, or what the commit would be if pending proposals were committed.
@@ -37,7 +42,9 @@ type Change struct {
 	// Committer is the user who commits, empty for proposals that nobody commits yet.
 	Committer string
 	// External marks the commit of a client that joins by it.
-	External  bool
+	External bool
+	// At is the time of the commit in milliseconds since 1970.
+	At        uint64
 	Proposals []Proposal
 }
 
@@ -56,7 +63,8 @@ type check struct {
 func Check(c *Change) *Refusal {
 	k := &check{Change: c, leaving: make(map[string]bool), admitted: make(map[string]string)}
 	steps := []func() *Refusal{
-		k.committer, k.collect, k.combinations, k.proposals, k.removalsComplete, c.After.Validate, k.unproposed,
+		k.committer, k.collect, k.combinations, k.proposals, k.joinerOnly, k.removalsComplete, c.After.Validate,
+		k.unproposed,
 	}
 	for _, step := range steps {
 		if r := step(); r != nil {
@@ -92,15 +100,31 @@ func (k *check) committer() *Refusal {
 	return nil
 }
 
-// openJoin: an unlisted user joins if role 0 allows it, and lists itself in the same commit.
+// openJoin: an unlisted user joins if there is any ground for it, and lists itself in the same commit.
 //
 // draft-ietf-mimi-room-policy-03, Section 8.1.1
 func (k *check) openJoin() *Refusal {
 	if k.Before.Base.FixedMembership {
 		return refuse("RP-7", "membership is fixed")
 	}
-	if !k.Before.Roles.Get(RoleNone).Can(CanOpenJoin) {
+	none := k.Before.Roles.Get(RoleNone)
+	if !none.Can(CanOpenJoin) && len(k.Before.Preauth) == 0 && len(k.Before.links) == 0 {
 		return refuse("GI-9", "joiner is not listed")
+	}
+	return nil
+}
+
+// joinerOnly: a joiner lists itself if it was not listed, and touches nobody else's entry.
+//
+// draft-ietf-mimi-room-policy-03, Section 8.1.1
+func (k *check) joinerOnly() *Refusal {
+	if !k.External {
+		return nil
+	}
+	for _, c := range k.listChanges {
+		if c.by == k.Committer && (c.user != k.Committer || c.from != RoleNone) {
+			return refuse("GI-7", "joiner changes more than its own entry")
+		}
 	}
 	return nil
 }
@@ -122,6 +146,7 @@ func (k *check) collect() *Refusal {
 		}
 		all = append(all, u)
 		for _, c := range k.Before.Participants.changes(u) {
+			c.by = p.By
 			k.listChanges = append(k.listChanges, c)
 			if c.to == RoleNone || c.to == RoleBanned {
 				k.leaving[c.user] = true
@@ -258,16 +283,68 @@ func (k *check) setComponent(p *Proposal) *Refusal {
 		return k.setBase(p)
 	case StatusNotificationPolicy, LinkPreviewPolicy, AssetPolicy, LoggingPolicy, ChatHistoryPolicy, BotPolicy,
 		MessageExpiration:
-		return k.need(p, CanChangeOtherPolicyAttribute)
-	case JoinLinkPolicy, JoinLinks:
+		return k.setOther(p)
+	case JoinLinks:
+		return k.setLinks(p)
+	case JoinLinkPolicy:
 		if k.Before.Can(p.By, CanCreateJoinCode) || k.Before.Can(p.By, CanDeleteJoinCode) {
 			return nil
 		}
 		return refuse("RP-9", "join links need canCreateJoinCode or canDeleteJoinCode")
-	case MLSOperationalPolicy, AppComponents, SafeAAD, ContentMediaTypes:
+	case AppComponents:
+		if k.growth(p) {
+			return nil // that the new components may be set is checked where they stand
+		}
+		return k.need(p, CanChangeMLSOperationalPolicies)
+	case MLSOperationalPolicy, SafeAAD, ContentMediaTypes:
 		return k.need(p, CanChangeMLSOperationalPolicies)
 	}
 	return refuse("RP-9", "component cannot be changed in this room")
+}
+
+// setOther: the policies of Section 6 say something that can be followed.
+//
+// draft-ietf-mimi-room-policy-03, Sections 6 and 8.7
+func (k *check) setOther(p *Proposal) *Refusal {
+	if r := k.need(p, CanChangeOtherPolicyAttribute); r != nil {
+		return r
+	}
+	if sensible(p.Component, p.Update, k.After.Roles) != nil {
+		return refuse("RP-8", "policy contradicts itself or the roles")
+	}
+	return nil
+}
+
+// growth: the list of required components gains those that the same user sets in the same commit, and loses none.
+// Without it a room could never take up a policy that it did not have when it was made.
+func (k *check) growth(p *Proposal) bool {
+	data, _ := k.Before.get(AppComponents)
+	before, errBefore := unmarshalIDs(data)
+	after, errAfter := unmarshalIDs(p.Update)
+	if errBefore != nil || errAfter != nil {
+		return false
+	}
+	for _, id := range before {
+		if !slices.Contains(after, id) {
+			return false
+		}
+	}
+	for _, id := range after {
+		if !slices.Contains(before, id) && !k.sets(p.By, id) {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *check) sets(by string, id uint16) bool {
+	for i := range k.Proposals {
+		p := &k.Proposals[i]
+		if p.Kind == SetComponent && p.By == by && p.Component == id {
+			return true
+		}
+	}
+	return false
 }
 
 // setBase: the style of membership is chosen at creation; turning a conversation of two into an open room would
@@ -282,7 +359,9 @@ func (k *check) setBase(p *Proposal) *Refusal {
 	if err != nil {
 		return refuse("RP-7", "malformed base policy")
 	}
-	if next.FixedMembership != k.Before.Base.FixedMembership || next.ParentDependant {
+	before := &k.Before.Base
+	if next.FixedMembership != before.FixedMembership || next.ParentDependant != before.ParentDependant ||
+		!slices.Equal(next.ParentRoom, before.ParentRoom) {
 		return refuse("RP-7", "fixed and dependent membership are chosen at creation")
 	}
 	return nil
@@ -317,7 +396,7 @@ func (k *check) setParticipants(p *Proposal) *Refusal {
 		return refuse("PL-2", "malformed participant list update")
 	}
 	for _, c := range k.Before.Participants.changes(u) {
-		if r := k.listChange(p.By, c); r != nil {
+		if r := k.listChange(p, c); r != nil {
 			return r
 		}
 	}
@@ -327,14 +406,14 @@ func (k *check) setParticipants(p *Proposal) *Refusal {
 // listChange authorises one step of one user by the role of who proposes it.
 //
 // draft-ietf-mimi-room-policy-03, Section 8.1
-func (k *check) listChange(by string, c listChange) *Refusal {
-	if k.Before.Base.FixedMembership && (c.from == RoleNone || c.to == RoleNone || c.to == RoleBanned) {
+func (k *check) listChange(p *Proposal, c listChange) *Refusal {
+	if k.Before.Base.FixedMembership && (c.from == RoleNone || c.to == RoleNone || c.to == RoleBanned) && !k.cascades(p.By, c) {
 		return refuse("RP-7", "membership is fixed")
 	}
-	if c.user == by {
-		return k.ownChange(by, c)
+	if c.user == p.By {
+		return k.ownChange(p, c)
 	}
-	role := k.Before.role[by]
+	role := k.Before.role[p.By]
 	var allowed bool
 	switch {
 	case c.from == RoleNone:
@@ -357,25 +436,33 @@ func (k *check) listChange(by string, c listChange) *Refusal {
 	return nil
 }
 
-// ownChange: one leaves, or joins an open room. Changing one's own role needs a preauthorization, and our
-// credentials carry no claims that could match one.
+// cascades: whoever has left the parent room leaves a dependent one, too, fixed or not. The hub sees to that.
 //
-// draft-ietf-mimi-room-policy-03, Sections 8.1.1 to 8.1.3
-func (k *check) ownChange(by string, c listChange) *Refusal {
+// draft-ietf-mimi-room-policy-03, Section 5
+func (k *check) cascades(by string, c listChange) bool {
+	return k.Before.Base.ParentDependant && c.to == RoleNone && k.Before.IsListed(by) && !k.Before.role[by].MayBeActive()
+}
+
+// ownChange: one leaves, joins by an external commit, or takes the role one is preauthorized for.
+//
+// draft-ietf-mimi-room-policy-03, Sections 4 and 8.1.1 to 8.1.3
+func (k *check) ownChange(p *Proposal, c listChange) *Refusal {
+	role := k.Before.role[p.By]
 	switch {
 	case c.from == RoleNone:
-		none := k.Before.Roles.Get(RoleNone)
-		if k.External && none.Can(CanOpenJoin) && none.MayChange(RoleNone, c.to) {
+		if k.External && k.Before.JoinGround(c.to, p.Claims, k.At) != NoGround {
 			return nil
 		}
-		return refuse("RP-5", "nobody lists himself in this room")
+		return refuse("RP-5", "nobody lists himself with this role in this room")
 	case c.to == RoleNone:
-		if role := k.Before.role[by]; role.Can(CanRemoveSelf) && role.MayChange(c.from, RoleNone) {
+		if role.Can(CanRemoveSelf) && role.MayChange(c.from, RoleNone) {
 			return nil
 		}
 		return refuse("RP-4", "leaving needs canRemoveSelf")
+	case c.from != RoleBanned && role.Can(CanChangeOwnRole) && k.Before.Preauth.Role(p.Claims) == c.to:
+		return nil
 	}
-	return refuse("RP-4", "nobody changes his own role")
+	return refuse("RP-4", "nobody changes his own role without being preauthorized for the new one")
 }
 
 // removalsComplete: who is removed or banned keeps no client.

@@ -110,7 +110,7 @@ func setMetadata(by string, change func(*policy.Metadata)) step {
 func (r room) apply(t testing.TB, committer string, external bool, steps ...step) (*policy.Change, error) {
 	t.Helper()
 	after := r.clone()
-	c := &policy.Change{Before: r.state(t), Committer: committer, External: external}
+	c := &policy.Change{Before: r.state(t), Committer: committer, External: external, At: at}
 	updates := make(map[uint16][][]byte)
 	for _, s := range steps {
 		p := s(t)

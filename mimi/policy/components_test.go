@@ -51,6 +51,15 @@ func samples(r *rand.Rand) []component {
 		policy.Assets{PermittedMediaTypes: []policy.MediaType{}}, policy.Assets{},
 		policy.Expiration{MinDuration: r.Uint32(), MaxDuration: r.Uint32(), DefaultDuration: number(r.Uint32())},
 		policy.Expiration{ExpiringMessages: policy.Forbidden},
+		policy.LinkPreviews{SendLinkPreviews: policy.Required, LinkPreviewProxyUse: policy.Required, LinkPreviewProxy: []string{"https://p.example", text()}},
+		policy.LinkPreviews{LinkPreviewProxyUse: policy.Forbidden},
+		policy.Logging{Logging: policy.Required, LoggingClients: []string{"mimi://a.example/d/log/1"}, HumanReadablePolicy: text()},
+		policy.Logging{Logging: policy.Forbidden},
+		policy.ChatHistory{RolesThatCanShare: []uint32{2, r.Uint32()}, AutomaticallyShare: r.IntN(2) == 0, MaxTimePeriod: r.Uint32()},
+		policy.ChatHistory{HistorySharing: policy.Forbidden},
+		policy.Bots{{Name: "Poker", Description: text(), Homepage: "https://p.example", BotRoleIndex: r.Uint32(), PerUserContent: true}, {LocalClientBot: true}},
+		policy.JoinLink{CodeHash: policy.JoinCodeHash("mimi://a.example/r/x", []byte(text())), RoleIndex: r.Uint32(), Multiuser: r.IntN(2) == 0, NotAfter: r.Uint64()},
+		policy.Firm.Preauth("mimi://a.example", "mimi://b.example"), policy.Firm.Roles("mimi://a.example", "mimi://b.example"),
 	}
 }
 
@@ -80,6 +89,16 @@ func reparse(like component, data []byte) (component, error) {
 		return policy.UnmarshalAssets(data)
 	case policy.Expiration:
 		return policy.UnmarshalExpiration(data)
+	case policy.LinkPreviews:
+		return policy.UnmarshalLinkPreviews(data)
+	case policy.Logging:
+		return policy.UnmarshalLogging(data)
+	case policy.ChatHistory:
+		return policy.UnmarshalChatHistory(data)
+	case policy.Bots:
+		return policy.UnmarshalBots(data)
+	case policy.JoinLink:
+		return policy.UnmarshalJoinLink(data)
 	}
 	panic("no such component")
 }
@@ -131,6 +150,16 @@ func TestEN3LayoutsByHand(t *testing.T) {
 			AuthorizedRoleChanges: []policy.RoleChanges{{FromRoleIndex: 2, TargetRoleIndexes: []uint32{0}}}}},
 			"22 00000001 0162 00 02 0100 00000000 00 00000000 01 00000000 09 00000002 04 00000000"},
 		{policy.Assets{}, "00 00 00 00 00 0000000000000000 0000000000000000 0000000000000000 0000000000000000 00 00"},
+		{policy.LinkPreviews{AutodetectHyperlinksInText: policy.Forbidden, LinkPreviewProxy: []string{"p"}}, "02 00 00 00 02 0170"},
+		{policy.LinkPreviews{LinkPreviewProxyUse: policy.Forbidden}, "00 00 00 02"},
+		{policy.Logging{Logging: policy.Required, LoggingClients: []string{"c"}, HumanReadablePolicy: "h"}, "01 02 0163 00 0168"},
+		{policy.Logging{Logging: policy.Forbidden}, "02"},
+		{policy.ChatHistory{RolesThatCanShare: []uint32{2}, MaxTimePeriod: 60}, "00 04 00000002 00 0000003c"},
+		{policy.ChatHistory{HistorySharing: policy.Forbidden}, "02"},
+		{policy.Bots{{Name: "b", BotRoleIndex: 2, CanTargetMessageInGroup: true}}, "0b 0162 00 00 00 00000002 01 00"},
+		{policy.JoinLinkRules{OnRequest: true, JoinLink: "j", Expiration: 5}, "01 016a 00 00000005"},
+		{policy.PreAuth{{Claimset: []policy.PreAuthClaim{{CredentialType: 2, ID: []byte{0x55}, ClaimValue: []byte{7}}}}},
+			"19 06 0002 0155 0107 00000000 00 00 00 00000000 00 00000000 00 00"},
 		{policy.LinksUpdate{RemovedIndices: []uint32{3}, AddedLinks: policy.Links{{9}}}, "04 00000003 02 0109"},
 	} {
 		if got, want := hex.EncodeToString(bytesOf(t, c.c)), strings.ReplaceAll(c.want, " ", ""); got != want {
@@ -144,16 +173,23 @@ func TestEN3MalformedComponentsRefused(t *testing.T) {
 		like component
 		data string
 	}{
-		"bool 2":                {policy.BasePolicy{}, "02000001000000000000"},
-		"parent without flag":   {policy.BasePolicy{}, "000002017801000000000000"},
-		"flag without parent":   {policy.BasePolicy{}, "00010001000000000000"},
-		"optionality 3":         {policy.Expiration{}, "03"},
-		"forbidden with values": {policy.Expiration{}, "02000000000000000000"},
-		"NUL in name":           {policy.Metadata{}, "0172010000000000"},
-		"invalid UTF-8":         {policy.Metadata{}, "017201ff00000000"},
-		"unnamed participant":   {policy.Participants{}, "050000000004"},
-		"odd capabilities":      {policy.Roles{}, "13000000010000010100000000000000000000000000"},
-		"upload location 3":     {policy.Assets{}, "03000000000000000000000000000000000000000000000000000000000000000000000000"},
+		"bool 2":                     {policy.BasePolicy{}, "02000001000000000000"},
+		"parent without flag":        {policy.BasePolicy{}, "000002017801000000000000"},
+		"flag without parent":        {policy.BasePolicy{}, "00010001000000000000"},
+		"optionality 3":              {policy.Expiration{}, "03"},
+		"forbidden with values":      {policy.Expiration{}, "02000000000000000000"},
+		"NUL in name":                {policy.Metadata{}, "0172010000000000"},
+		"invalid UTF-8":              {policy.Metadata{}, "017201ff00000000"},
+		"unnamed participant":        {policy.Participants{}, "050000000004"},
+		"odd capabilities":           {policy.Roles{}, "13000000010000010100000000000000000000000000"},
+		"preview optionality 3":      {policy.LinkPreviews{}, "00000003"},
+		"proxies though forbidden":   {policy.LinkPreviews{}, "0000000200"},
+		"clients though forbidden":   {policy.Logging{}, "02000000"},
+		"no proxies though optional": {policy.LinkPreviews{}, "00000000"},
+		"odd list of roles":          {policy.ChatHistory{}, "0003000002000000003c"},
+		"bool 2 of a bot":            {policy.Bots{}, "0a00000002000000000000"},
+		"join link of version 2":     {policy.JoinLink{}, "02" + strings.Repeat("00", 45)},
+		"upload location 3":          {policy.Assets{}, "03000000000000000000000000000000000000000000000000000000000000000000000000"},
 	} {
 		data, err := hex.DecodeString(c.data)
 		if err != nil {

@@ -202,7 +202,7 @@ func (p Participants) changes(u ParticipantsUpdate) []listChange {
 
 // listChange is one user's step from a role to another; role 0 is being unlisted.
 type listChange struct {
-	user     string
+	by, user string
 	from, to uint32
 }
 

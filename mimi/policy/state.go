@@ -8,12 +8,15 @@ type State struct {
 	Metadata     Metadata
 	Roles        Roles
 	Base         BasePolicy
+	Preauth      PreAuth
 
 	// Clients counts the leaves of each user in the group.
 	Clients map[string]int
 
-	role map[string]*Role // of each listed user
-	get  func(id uint16) ([]byte, bool)
+	role      map[string]*Role // of each listed user
+	links     []JoinLink       // those of our making
+	linkCount int              // all
+	get       func(id uint16) ([]byte, bool)
 }
 
 // NewState decodes the components of a room. get returns the data of a component; clients holds the user of every
@@ -24,15 +27,21 @@ func NewState(get func(id uint16) ([]byte, bool), clients []string) (*State, err
 		s.Clients[user]++
 	}
 	for _, c := range []struct {
-		id   uint16
-		read func([]byte) error
+		id       uint16
+		required bool
+		read     func([]byte) error
 	}{
-		{ParticipantList, func(d []byte) (err error) { s.Participants, err = UnmarshalParticipants(d); return }},
-		{RoomMetadata, func(d []byte) (err error) { s.Metadata, err = UnmarshalMetadata(d); return }},
-		{RolesList, func(d []byte) (err error) { s.Roles, err = UnmarshalRoles(d); return }},
-		{BaseRoomPolicy, func(d []byte) (err error) { s.Base, err = UnmarshalBasePolicy(d); return }},
+		{ParticipantList, true, func(d []byte) (err error) { s.Participants, err = UnmarshalParticipants(d); return }},
+		{RoomMetadata, true, func(d []byte) (err error) { s.Metadata, err = UnmarshalMetadata(d); return }},
+		{RolesList, true, func(d []byte) (err error) { s.Roles, err = UnmarshalRoles(d); return }},
+		{BaseRoomPolicy, true, func(d []byte) (err error) { s.Base, err = UnmarshalBasePolicy(d); return }},
+		{PreauthList, false, func(d []byte) (err error) { s.Preauth, err = UnmarshalPreAuth(d); return }},
+		{JoinLinks, false, s.readLinks},
 	} {
 		data, ok := get(c.id)
+		if !ok && !c.required {
+			continue
+		}
 		if !ok {
 			return nil, errors.New("policy: component of the room is missing")
 		}
@@ -42,6 +51,18 @@ func NewState(get func(id uint16) ([]byte, bool), clients []string) (*State, err
 	}
 	s.index()
 	return s, nil
+}
+
+// readLinks keeps the join links that are of our making.
+func (s *State) readLinks(data []byte) error {
+	list, err := UnmarshalLinks(data)
+	s.linkCount = len(list)
+	for _, raw := range list {
+		if l, err := UnmarshalJoinLink(raw); err == nil {
+			s.links = append(s.links, l)
+		}
+	}
+	return err
 }
 
 func (s *State) index() {
@@ -95,10 +116,22 @@ func (s *State) Can(user string, c Capability) bool {
 func (s *State) Validate() *Refusal {
 	for _, check := range []func() *Refusal{
 		func() *Refusal { return s.Roles.validate(s.Base.FixedMembership) },
-		s.validateParticipants, s.validateClients, s.validateCounts,
+		s.validatePreauth, s.validateParticipants, s.validateClients, s.validateCounts,
 	} {
 		if r := check(); r != nil {
 			return r
+		}
+	}
+	return nil
+}
+
+// validatePreauth: only roles that exist are promised.
+//
+// draft-ietf-mimi-room-policy-03, Section 4
+func (s *State) validatePreauth() *Refusal {
+	for i := range s.Preauth {
+		if s.Roles.Get(s.Preauth[i].TargetRole.RoleIndex) == nil {
+			return refuse("RP-5", "preauthorization for a role that does not exist")
 		}
 	}
 	return nil

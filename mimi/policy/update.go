@@ -14,12 +14,10 @@ import (
 func replacement(id uint16, data []byte) error {
 	var err error
 	switch id {
+	case MLSOperationalPolicy:
+		// read leniently, see EpochTolerance
 	case AppComponents, SafeAAD:
-		var list []uint16
-		s := cryptobyte.String(data)
-		if !syntax.ReadUint16s(&s, &list) || !s.Empty() {
-			err = malformed("list of components")
-		}
+		_, err = unmarshalIDs(data)
 	case ContentMediaTypes:
 		_, err = decode(data, "list of media types", func(s *cryptobyte.String, l *[]MediaType) bool {
 			return readList(s, l, readMediaType)
@@ -36,14 +34,29 @@ func replacement(id uint16, data []byte) error {
 		_, err = UnmarshalStatusNotifications(data)
 	case JoinLinkPolicy:
 		_, err = UnmarshalJoinLinkRules(data)
+	case LinkPreviewPolicy:
+		_, err = UnmarshalLinkPreviews(data)
 	case AssetPolicy:
 		_, err = UnmarshalAssets(data)
+	case LoggingPolicy:
+		_, err = UnmarshalLogging(data)
+	case ChatHistoryPolicy:
+		_, err = UnmarshalChatHistory(data)
+	case BotPolicy:
+		_, err = UnmarshalBots(data)
 	case MessageExpiration:
 		_, err = UnmarshalExpiration(data)
 	default:
 		err = errors.New("policy: component is not known")
 	}
 	return err
+}
+
+// unmarshalIDs decodes a list of component ids.
+//
+// draft-ietf-mls-extensions, Section 4.6: ComponentsList.
+func unmarshalIDs(data []byte) ([]uint16, error) {
+	return decode(data, "list of components", func(s *cryptobyte.String, l *[]uint16) bool { return syntax.ReadUint16s(s, l) })
 }
 
 // UpdateComponent applies the updates a commit holds for one component, in their order; old is nil if the
