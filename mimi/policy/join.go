@@ -185,6 +185,9 @@ func (s *State) Link(code []byte, at uint64) (JoinLink, bool) {
 	return JoinLink{}, false
 }
 
+// JoinLinks lists the join links that are of our making. The list must not be modified.
+func (s *State) JoinLinks() []JoinLink { return s.links }
+
 // usable: the link has not expired, and grants a role that role 0 may have. One for a single user has to be revoked
 // once it was used, which the hub sees to.
 //

@@ -23,7 +23,8 @@ func CheckCommit(before *View, s *mls.StagedCommit, at uint64) (*View, *policy.R
 	if r := checkFresh(before, after, s, at); r != nil {
 		return nil, r
 	}
-	c := &policy.Change{Before: before.state, After: after.state}
+	c := &policy.Change{Before: before.state, After: after.state, At: at}
+	var joiner who
 	switch sender := s.Sender(); sender.Type {
 	case mls.SenderMember:
 		m, ok := before.Member(sender.Leaf)
@@ -37,7 +38,7 @@ func CheckCommit(before *View, s *mls.StagedCommit, at uint64) (*View, *policy.R
 		if !ok || !found {
 			return nil, refusal("GI-6", "external commit without a joiner")
 		}
-		c.Committer, c.External = m.User.String(), true
+		c.Committer, c.External, joiner = m.User.String(), true, after.id(leaf)
 		if r := before.checkJoiner(m, s.Proposals()); r != nil {
 			return nil, r
 		}
@@ -45,11 +46,14 @@ func CheckCommit(before *View, s *mls.StagedCommit, at uint64) (*View, *policy.R
 		return nil, refusal("UP-3", "sender cannot commit")
 	}
 	for _, p := range s.Proposals() {
-		if r := before.translate(c, p); r != nil {
+		if r := before.translate(c, p, joiner); r != nil {
 			return nil, r
 		}
 	}
 	if r := policy.Check(c); r != nil {
+		return nil, r
+	}
+	if r := after.checkHub(); r != nil {
 		return nil, r
 	}
 	return after, nil
@@ -93,8 +97,8 @@ func (v *View) checkJoiner(joiner Member, list []mls.StagedProposal) *policy.Ref
 	return nil
 }
 
-// translate adds p to c in the words of package policy.
-func (v *View) translate(c *policy.Change, p mls.StagedProposal) *policy.Refusal {
+// translate adds p to c in the words of package policy. joiner is who makes an external commit, if c is one.
+func (v *View) translate(c *policy.Change, p mls.StagedProposal, joiner who) *policy.Refusal {
 	by, r := v.proposer(p, c.Committer)
 	if r != nil {
 		return r
@@ -123,6 +127,9 @@ func (v *View) translate(c *policy.Change, p mls.StagedProposal) *policy.Refusal
 		out.Kind, out.Component, out.Update = policy.SetComponent, uint16(u.Component), u.Update
 		if u.Remove {
 			out.Kind = policy.RemoveComponent
+		}
+		if u.Component == policy.ParticipantList {
+			out.Claims = v.claimsOf(p.Sender, joiner)
 		}
 	case mls.ProposalGroupContextExtensions:
 		out.Kind = policy.SetContext
@@ -155,4 +162,17 @@ func (v *View) proposer(p mls.StagedProposal, committer string) (string, *policy
 		return "", refusal("GI-6", "clients join by external commit")
 	}
 	return "", refusal("UP-3", "sender of a proposal is unknown")
+}
+
+// claimsOf are the claims that the credential of a proposal's sender makes.
+//
+// draft-ietf-mimi-room-policy-03, Section 4
+func (v *View) claimsOf(s mls.Sender, joiner who) []policy.PreAuthClaim {
+	switch s.Type {
+	case mls.SenderMember:
+		return v.id(s.Leaf).claims()
+	case mls.SenderNewMemberCommit:
+		return joiner.claims()
+	}
+	return nil
 }

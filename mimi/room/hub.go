@@ -24,11 +24,16 @@ type Hub struct {
 	view    *View
 	pending []pendingProposal
 	last    uint64 // the time of the last accepted event
+	closed  bool   // destroyed by one who may: nothing is accepted any more
+
+	key    *mls.SignatureKey // of sender, see SetKey
+	parent *View             // of a dependent room, see SetParent
 
 	// What the pending proposals will make of the room: it counts already, for everything but commits.
 	// draft-ietf-mimi-protocol-06, Section 7.1
-	now  *policy.State
-	gone map[string]bool // users whose removal or ban is pending
+	now         *policy.State
+	gone        map[string]bool        // users whose removal or ban is pending
+	goneClients map[mimi.ClientID]bool // clients whose removal is pending
 
 	joins *joins
 }
@@ -72,7 +77,7 @@ func newHub(h *Hub) (*Hub, error) {
 // adopt makes v the view of the current epoch, without pending proposals.
 func (h *Hub) adopt(v *View) {
 	h.view, h.groupID = v, h.group.GroupID()
-	h.pending, h.now, h.gone = nil, v.state, nil
+	h.pending, h.now, h.gone, h.goneClients = nil, v.state, nil, nil
 }
 
 // next is a copy of h that can be changed without changing h.
@@ -80,7 +85,7 @@ func (h *Hub) next(time uint64) *Hub {
 	n := *h
 	n.group = h.group.Clone()
 	n.pending = h.pending[:len(h.pending):len(h.pending)]
-	n.gone = maps.Clone(h.gone)
+	n.gone, n.goneClients = maps.Clone(h.gone), maps.Clone(h.goneClients)
 	n.last = time
 	return &n
 }
@@ -136,7 +141,7 @@ func (h *Hub) Submit(now uint64, from Origin, req *wire.SubmitMessageRequest) (w
 	switch e := req.AppMessage.Epoch(); {
 	case e > epoch:
 		return resp, nil, nil
-	case e < epoch:
+	case e < epoch && epoch-e > uint64(h.view.tolerance):
 		resp.StatusCode, resp.CurrentEpoch = wire.SubmitEpochTooOld, epoch
 		return resp, nil, nil
 	}
@@ -148,7 +153,7 @@ func (h *Hub) Submit(now uint64, from Origin, req *wire.SubmitMessageRequest) (w
 // maySend checks everything about a message but its epoch.
 func (h *Hub) maySend(from Origin, req *wire.SubmitMessageRequest) bool {
 	m := &req.AppMessage
-	if m.Message == nil || m.WireFormat != mls.WireFormatPrivateMessage || m.ContentType() != mls.ContentTypeApplication ||
+	if h.closed || m.Message == nil || m.WireFormat != mls.WireFormatPrivateMessage || m.ContentType() != mls.ContentTypeApplication ||
 		!bytes.Equal(m.GroupID(), h.groupID) || h.view.CheckAAD(m.AuthenticatedData()) != nil {
 		return false
 	}
@@ -167,12 +172,13 @@ func (h *Hub) isActive(from Origin, user mimi.UserID) bool {
 		return user.Provider() == from.Provider && !from.Provider.IsZero() && h.view.state.Clients[user.String()] > 0
 	}
 	m, ok := h.view.Client(from.Client)
-	return ok && m.User == user
+	return ok && m.User == user && !h.goneClients[from.Client]
 }
 
-const stateVersion = 1
+// stateVersion 2 tells whether the room is closed; 1 did not.
+const stateVersion = 2
 
-// State encodes h, all but the time of the last event and recent GroupInfo requests.
+// State encodes h, all but the time of the last event, recent GroupInfo requests, the hub's key and the parent room.
 func (h *Hub) State() ([]byte, error) {
 	group, err := h.group.State()
 	if err != nil {
@@ -180,6 +186,7 @@ func (h *Hub) State() ([]byte, error) {
 	}
 	b := cryptobyte.NewBuilder(make([]byte, 0, len(group)+1024))
 	b.AddUint8(stateVersion)
+	syntax.AddOptional(b, h.closed)
 	b.AddValue(h.sender)
 	syntax.AddVector(b, group)
 	syntax.AddList(b, func(b *cryptobyte.Builder) {
@@ -199,7 +206,8 @@ func Restore(cfg mls.Config, state []byte, lastTimestamp uint64) (*Hub, error) {
 	h := &Hub{cfg: cfg, last: lastTimestamp}
 	s := cryptobyte.String(state)
 	var version uint8
-	if !s.ReadUint8(&version) || version != stateVersion {
+	if !s.ReadUint8(&version) || version == 0 || version > stateVersion ||
+		version > 1 && !syntax.ReadOptional(&s, &h.closed) {
 		return nil, errState
 	}
 	if err := h.sender.Unmarshal(&s); err != nil {

@@ -16,6 +16,13 @@ import (
 //
 // draft-ietf-mimi-protocol-06, Section 3.1: creation is local to the hub.
 func Create(cfg mls.Config, now uint64, by mimi.ClientID, room mimi.RoomID, hub mls.ExternalSender, gi *mls.GroupInfo, tree mls.RatchetTree) (*Hub, *wire.UpdateRoomResponse, error) {
+	return CreateWithin(nil, cfg, now, by, room, hub, gi, tree)
+}
+
+// CreateWithin is Create for a room that may depend on another, of which parent is the present state.
+//
+// draft-ietf-mimi-room-policy-03, Section 5
+func CreateWithin(parent *View, cfg mls.Config, now uint64, by mimi.ClientID, room mimi.RoomID, hub mls.ExternalSender, gi *mls.GroupInfo, tree mls.RatchetTree) (*Hub, *wire.UpdateRoomResponse, error) {
 	// the tree has to come by itself, so that GroupInfo stays small
 	if _, ok := gi.Extensions.Get(mls.ExtensionRatchetTree); ok || len(tree) == 0 {
 		return nil, notAllowed(refusal("UP-9", "GroupInfo carries the tree")), nil
@@ -30,7 +37,7 @@ func Create(cfg mls.Config, now uint64, by mimi.ClientID, room mimi.RoomID, hub 
 	if err != nil {
 		return nil, notAllowed(refusal("UP-16", "GroupInfo does not verify")), nil
 	}
-	h, err := newHub(&Hub{cfg: cfg, sender: hub, group: group, last: now})
+	h, err := newHub(&Hub{cfg: cfg, sender: hub, group: group, last: now, parent: parent})
 	if err != nil {
 		return nil, notAllowed(refusal("UP-16", err.Error())), nil
 	}
@@ -105,8 +112,8 @@ func (h *Hub) checkFounders(by mimi.ClientID) *policy.Refusal {
 	if len(users)+1 != len(state.Participants) {
 		return refusal("PL-1", "participant is not a user")
 	}
-	if state.Base.ParentDependant {
-		return refusal("RP-7", "dependent rooms are not supported")
+	if r := h.checkWithin(state, nil); r != nil {
+		return r
 	}
 	if state.Base.FixedMembership {
 		if len(users) < 2 {

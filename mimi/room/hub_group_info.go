@@ -26,15 +26,16 @@ type joins struct {
 
 type join struct {
 	key   string // the signature key of the request
+	code  []byte // its joining code, nil if there was none
 	until uint64
 }
 
 func newJoins() *joins { return &joins{byClient: make(map[mimi.ClientID]join)} }
 
-func (j *joins) add(client mimi.ClientID, key mls.SignaturePublicKey, now uint64) {
+func (j *joins) add(client mimi.ClientID, req *wire.GroupInfoRequest, now uint64) {
 	maps.DeleteFunc(j.byClient, func(_ mimi.ClientID, j join) bool { return j.until < now })
 	if len(j.byClient) < maxJoins {
-		j.byClient[client] = join{key: string(key), until: now + joinWindow}
+		j.byClient[client] = join{key: string(req.RequestingSignatureKey), code: req.JoiningCode, until: now + joinWindow}
 	}
 }
 
@@ -51,6 +52,10 @@ func (h *Hub) GroupInfo(now uint64, req *wire.GroupInfoRequest, key *mls.Signatu
 	resp := wire.GroupInfoResponse{Protocol: wire.ProtocolMLS10, RoomID: h.Room(), Status: wire.GroupInfoNotAuthorized}
 	client, ok := h.mayJoin(now, req)
 	if !ok {
+		return resp, nil
+	}
+	if h.closed {
+		resp.Status = wire.GroupInfoNoSuchRoom
 		return resp, nil
 	}
 	if !bytes.Equal(key.Public(), h.sender.SignatureKey) {
@@ -75,16 +80,17 @@ func (h *Hub) GroupInfo(now uint64, req *wire.GroupInfoRequest, key *mls.Signatu
 	if err := success.Sign(key); err != nil {
 		return resp, err
 	}
-	h.joins.add(client, req.RequestingSignatureKey, now)
+	h.joins.add(client, req, now)
 	return success, nil
 }
 
-// mayJoin: the requester proves a credential of a listed user who may bring in devices, or the room is open.
+// mayJoin: the requester proves a credential of a listed user who may bring in devices, or of one who may become
+// listed: by the code of the request, by the claims of the credential, or because the room is open.
 //
 // draft-ietf-mimi-protocol-06, Section 5.6; draft-ietf-mimi-room-policy-03, Section 8.1.1
 func (h *Hub) mayJoin(now uint64, req *wire.GroupInfoRequest) (mimi.ClientID, bool) {
 	none := mimi.ClientID{}
-	if req.CipherSuite != h.view.context.CipherSuite || req.Verify() != nil {
+	if req.CipherSuite != h.view.context.CipherSuite || req.Verify() != nil || len(req.JoiningCode) > maxJoinCode {
 		return none, false
 	}
 	err := h.cfg.Application.ValidateCredential(req.RequestingCredential, req.RequestingSignatureKey, nil)
@@ -96,10 +102,40 @@ func (h *Hub) mayJoin(now uint64, req *wire.GroupInfoRequest) (mimi.ClientID, bo
 		return none, false
 	}
 	user := id.user.String()
+	if h.gone[user] {
+		return none, false
+	}
 	if !h.now.IsListed(user) {
-		open := !h.now.Base.FixedMembership && !h.gone[user] && h.now.RoleOf(user).Can(policy.CanOpenJoin)
-		return id.client, open
+		_, ground := h.now.Entry(id.claims(), h.redeemable(req.JoiningCode, now), now)
+		return id.client, ground != policy.NoGround
 	}
 	role := h.now.RoleOf(user)
 	return id.client, role.MayBeActive() && role.Can(policy.CanAddOwnClient)
+}
+
+// redeemable returns a joining code if it counts: one that lets in a single user only if the hub can revoke it then.
+func (h *Hub) redeemable(code []byte, now uint64) []byte {
+	l, ok := h.now.Link(code, now)
+	if code == nil || !ok || !l.Multiuser && !h.now.Can(h.view.Hub().String(), policy.CanDeleteJoinCode) {
+		return nil
+	}
+	return code
+}
+
+// checkEntry: a user who was not listed has come in on a ground that holds now, and by code only with the code.
+// CheckCommit has seen that there is a ground, as far as members can see it.
+//
+// draft-ietf-mimi-room-policy-03, Section 8.1.1
+func (h *Hub) checkEntry(now uint64, joiner Member, after *View) *policy.Refusal {
+	role := after.state.RoleOf(joiner.User.String()).RoleIndex
+	switch h.now.JoinGround(role, after.id(joiner.Leaf).claims(), h.stamp(now)) {
+	case policy.OpenRoom, policy.Preauthorized:
+		return nil
+	case policy.ByCode:
+		code := h.redeemable(h.joins.byClient[joiner.Client].code, now)
+		if l, ok := h.now.Link(code, now); ok && code != nil && l.RoleIndex == role {
+			return nil
+		}
+	}
+	return refusal("GI-2", "joiner has no valid joining code")
 }

@@ -177,7 +177,10 @@ func TestGI9BannedAfterTheRequest(t *testing.T) {
 	}
 	resp := w.ask(req)
 	info := must[*wire.GroupInfoRatchetTree](t)(room.OpenGroupInfo(w.room, &resp, key))
-	_, bundle, err := room.JoinRoom(w.config(), carol2.client, w.room, info)
+	if _, _, err := room.JoinRoom(w.config(), carol2.client, w.room, info); err == nil {
+		t.Error("our own client tries to join where it may not")
+	}
+	_, bundle, err := mls.JoinExternal(w.config(), carol2.client, info.GroupInfo, info.RatchetTreeOption.RatchetTree, nil, room.EmptyAAD())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package room
 import (
 	"slices"
 
+	"kith/mimi"
 	"kith/mimi/mls"
 	"kith/mimi/policy"
 	"kith/mimi/wire"
@@ -71,12 +72,12 @@ func (h *Hub) anticipate() *policy.Refusal {
 	if len(pending) == 0 {
 		return nil
 	}
-	if r := conflicts(pending); r != nil {
+	if r := h.conflicts(pending); r != nil {
 		return r
 	}
-	c := &policy.Change{Before: h.view.state}
+	c := &policy.Change{Before: h.view.state, At: h.last}
 	for _, p := range pending {
-		if r := h.view.translate(c, p); r != nil {
+		if r := h.view.translate(c, p, who{}); r != nil {
 			return r
 		}
 	}
@@ -88,7 +89,10 @@ func (h *Hub) anticipate() *policy.Refusal {
 	if r := policy.Check(c); r != nil {
 		return r
 	}
-	h.now, h.gone = after, make(map[string]bool)
+	if r := h.checkParent(after); r != nil {
+		return r
+	}
+	h.now, h.gone, h.goneClients = after, make(map[string]bool), h.view.targets(pending)
 	for _, p := range h.view.state.Participants {
 		if !after.IsListed(p.User) || after.IsBanned(p.User) && !h.view.state.IsBanned(p.User) {
 			h.gone[p.User] = true
@@ -97,18 +101,44 @@ func (h *Hub) anticipate() *policy.Refusal {
 	return nil
 }
 
+// targets are the clients that proposals remove.
+func (v *View) targets(list []mls.StagedProposal) map[mimi.ClientID]bool {
+	out := make(map[mimi.ClientID]bool)
+	for _, p := range list {
+		leaf := p.Sender.Leaf
+		switch p.Proposal.Type {
+		case mls.ProposalRemove:
+			leaf = p.Proposal.Remove
+		case mls.ProposalSelfRemove:
+		default:
+			continue
+		}
+		if m, ok := v.Member(leaf); ok {
+			out[m.Client] = true
+		}
+	}
+	return out
+}
+
 // conflicts: two proposals that MLS forbids in one commit.
 //
 // RFC 9420, Section 12.2
-func conflicts(pending []mls.StagedProposal) *policy.Refusal {
+func (h *Hub) conflicts(pending []mls.StagedProposal) *policy.Refusal {
 	touched := make(map[mls.LeafIndex]bool)
+	contexts := 0
 	for _, p := range pending {
 		leaf := p.Sender.Leaf
 		switch p.Proposal.Type {
 		case mls.ProposalRemove:
 			leaf = p.Proposal.Remove
 		case mls.ProposalUpdate, mls.ProposalSelfRemove:
-		case mls.ProposalReInit, mls.ProposalGroupContextExtensions, mls.ProposalPSK:
+		case mls.ProposalGroupContextExtensions:
+			// the hub renews its certificate so; it has nobody to commit for it
+			if contexts++; contexts > 1 || p.Sender.Type != mls.SenderExternal {
+				return refusal("UP-7", "proposal has to come with its commit")
+			}
+			continue
+		case mls.ProposalReInit, mls.ProposalPSK:
 			// these ask for a commit of their own; whoever wants one makes it
 			return refusal("UP-7", "proposal has to come with its commit")
 		default:

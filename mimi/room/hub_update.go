@@ -34,6 +34,9 @@ func refused(r *policy.Refusal) *UpdateOutcome {
 //
 // draft-ietf-mimi-protocol-06, Section 5.3
 func (h *Hub) Update(now uint64, from Origin, req *wire.UpdateRequest) (*UpdateOutcome, error) {
+	if h.closed {
+		return refused(refusal("RP-10", "room is closed")), nil
+	}
 	messages := append([]wire.MLSMessage{req.ProposalOrCommit}, req.MoreProposals...)
 	for i := range messages {
 		m := &messages[i]
@@ -64,6 +67,10 @@ func (h *Hub) commit(now uint64, from Origin, req *wire.UpdateRequest) (*UpdateO
 		return refused(refusal("UP-3", "commit does not verify")), nil
 	}
 	staged := received.Commit
+	// draft-ietf-mimi-protocol-06, Section 5.3: whoever is being removed commits nothing more
+	if m, ok := h.view.Member(staged.Sender().Leaf); ok && staged.Sender().Type == mls.SenderMember && h.gone[m.User.String()] {
+		return refused(refusal("UP-6", "committer is being removed")), nil
+	}
 	if r := h.checkPending(staged); r != nil {
 		return refused(r), nil
 	}
@@ -73,7 +80,8 @@ func (h *Hub) commit(now uint64, from Origin, req *wire.UpdateRequest) (*UpdateO
 	}
 	for _, check := range []func() *policy.Refusal{
 		func() *policy.Refusal { return h.checkCommitter(now, from, staged, after) },
-		after.checkHub,
+		func() *policy.Refusal { return h.checkSenders(staged) },
+		func() *policy.Refusal { return h.checkParent(after.state) },
 		func() *policy.Refusal { return checkWelcome(staged, req.Welcome) },
 		func() *policy.Refusal { return checkTree(staged, &req.RatchetTreeOption) },
 	} {
@@ -89,6 +97,9 @@ func (h *Hub) commit(now uint64, from Origin, req *wire.UpdateRequest) (*UpdateO
 		return refused(refusal("UP-10", "GroupInfo does not match the commit")), nil
 	}
 	n.adopt(after)
+	if err := n.findSender(); err != nil {
+		return nil, err
+	}
 	return h.accepted(n, staged, req)
 }
 
@@ -114,6 +125,9 @@ func (h *Hub) checkCommitter(now uint64, from Origin, s *mls.StagedCommit, after
 	name := m.User.String()
 	if h.gone[name] {
 		return refusal("UP-6", "committer is being removed")
+	}
+	if s.Sender().Type == mls.SenderNewMemberCommit && !h.view.state.IsListed(name) {
+		return h.checkEntry(now, m, after)
 	}
 	// draft-ietf-mimi-protocol-06, Section 7.1: an accepted change of role counts before it is committed
 	if s.Sender().Type == mls.SenderMember && !sameRole(h.now.RoleOf(name), h.view.state.RoleOf(name)) {
@@ -255,6 +269,16 @@ func (h *Hub) accepted(n *Hub, s *mls.StagedCommit, req *wire.UpdateRequest) (*U
 		Next:     n,
 	}
 	commit := wire.FanoutMessage{Timestamp: n.last, Message: req.ProposalOrCommit}
+	if s.Sender().Type == mls.SenderNewMemberCommit {
+		var r *policy.Refusal
+		var err error
+		if commit.ExternalProposals, r, err = n.reissue(h, s); err != nil {
+			return nil, err
+		}
+		if r != nil {
+			return refused(r), nil
+		}
+	}
 	body, err := commit.Bytes()
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"kith/mimi"
 	"kith/mimi/mls"
+	"kith/mimi/policy"
 	"kith/mimi/wire"
 )
 
@@ -14,6 +15,11 @@ import (
 //
 // draft-ietf-mimi-protocol-06, Section 5.6
 func NewGroupInfoRequest(rand io.Reader, c *mls.Client) (*wire.GroupInfoRequest, *mls.HPKEPrivateKey, error) {
+	return NewJoinRequest(rand, c, nil)
+}
+
+// NewJoinRequest is NewGroupInfoRequest with the code of a join link.
+func NewJoinRequest(rand io.Reader, c *mls.Client, code []byte) (*wire.GroupInfoRequest, *mls.HPKEPrivateKey, error) {
 	key, err := mls.GenerateHPKEKey(c.SignatureKey.CipherSuite(), rand)
 	if err != nil {
 		return nil, nil, err
@@ -22,6 +28,7 @@ func NewGroupInfoRequest(rand io.Reader, c *mls.Client) (*wire.GroupInfoRequest,
 		Protocol:             wire.ProtocolMLS10,
 		RequestingCredential: c.Credential,
 		GroupInfoPublicKey:   key.Public(),
+		JoiningCode:          code,
 	}
 	return req, key, req.Sign(c.SignatureKey)
 }
@@ -56,11 +63,17 @@ func OpenGroupInfo(room mimi.RoomID, resp *wire.GroupInfoResponse, key *mls.HPKE
 	return nil, errors.New("room: answer is not signed by an external sender of the group")
 }
 
-// JoinRoom makes the external commit by which client joins: a new device of a listed user, or one that comes back
-// and takes the place of its old leaf. The group is at the new epoch with the commit pending.
+// JoinRoom makes the external commit by which client joins: a new device of a listed user, one that comes back
+// and takes the place of its old leaf, or the first of a user whom the room lets in. The group is at the new epoch with
+// the commit pending.
 //
 // RFC 9420, Section 12.4.3.2
 func JoinRoom(cfg mls.Config, c *mls.Client, room mimi.RoomID, info *wire.GroupInfoRatchetTree) (*mls.Group, *mls.CommitBundle, error) {
+	return JoinRoomWith(cfg, c, room, info, nil)
+}
+
+// JoinRoomWith is JoinRoom with the code of a join link, which the GroupInfo was requested with.
+func JoinRoomWith(cfg mls.Config, c *mls.Client, room mimi.RoomID, info *wire.GroupInfoRatchetTree, code []byte) (*mls.Group, *mls.CommitBundle, error) {
 	if info.RatchetTreeOption.Representation != wire.TreeFull {
 		return nil, nil, errors.New("room: no ratchet tree to join with")
 	}
@@ -80,9 +93,9 @@ func JoinRoom(cfg mls.Config, c *mls.Client, room mimi.RoomID, info *wire.GroupI
 	if err != nil {
 		return nil, nil, err
 	}
-	var proposals []mls.Proposal
-	if old, ok := v.Client(id.client); ok {
-		proposals = append(proposals, mls.RemoveProposal(old.Leaf))
+	proposals, err := v.entry(id, code)
+	if err != nil {
+		return nil, nil, err
 	}
 	// draft-ietf-mls-extensions, Section 6.3: pending SelfRemoves survive, and are for the joiner to commit
 	var leaving []*mls.Message
@@ -92,4 +105,26 @@ func JoinRoom(cfg mls.Config, c *mls.Client, room mimi.RoomID, info *wire.GroupI
 		}
 	}
 	return mls.JoinExternalWith(cfg, c, info.GroupInfo, tree, proposals, leaving, EmptyAAD())
+}
+
+// entry are the proposals of an external commit: the removal of the client's old leaf, or the list entry of a user who
+// had none.
+//
+// RFC 9420, Section 12.2; draft-ietf-mimi-room-policy-03, Section 8.1.1
+func (v *View) entry(id who, code []byte) ([]mls.Proposal, error) {
+	if old, ok := v.Client(id.client); ok {
+		return []mls.Proposal{mls.RemoveProposal(old.Leaf)}, nil
+	}
+	if v.state.IsListed(id.user.String()) {
+		return nil, nil
+	}
+	// whether the code is still good is for the hub to say, by its clock
+	role, ground := v.state.Entry(id.claims(), code, 0)
+	if ground == policy.NoGround {
+		return nil, errors.New("room: room lets in nobody who is not listed")
+	}
+	p, err := participantsProposal(policy.ParticipantsUpdate{
+		AddedParticipants: []policy.Participant{{User: id.user.String(), RoleIndex: role}},
+	})
+	return []mls.Proposal{p}, err
 }

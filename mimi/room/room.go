@@ -7,9 +7,13 @@
 // it accepts into events. It is pure: it stores and sends nothing, and a changed room is a new Hub that the caller
 // takes once everything is stored.
 //
+// The hub is also a party of its own: as external sender of the group it proposes removals ([Hub.Evict]), renews its
+// certificate ([Hub.Rotate]), revokes join links that are used up, and makes anew what an external commit has voided.
+// Such proposals travel with the commit; a client takes them over with [ReceiveExternal].
+//
 // A refusal is a response or a [policy.Refusal]; an error is a fault or malformed local input. Limits: handshakes are
-// PublicMessages, the cipher suite is 0x0001, franking and join codes are not used yet, and proposals that an
-// external commit voids are not re-issued.
+// PublicMessages, the cipher suite is 0x0001, and the hub does not propose ReInit, since nothing here makes the group
+// that would follow.
 package room
 
 import (
@@ -99,6 +103,19 @@ func (w who) name() string {
 		return w.hub.String()
 	}
 	return w.user.String()
+}
+
+// claims are what a certificate claims: its client, its user and, since a root speaks for one provider alone, the
+// provider. A basic credential claims nothing.
+//
+// draft-ietf-mimi-room-policy-03, Section 4
+func (w who) claims() []policy.PreAuthClaim {
+	if w.cert == nil || w.user.IsZero() {
+		return nil
+	}
+	return []policy.PreAuthClaim{
+		policy.URIClaim(w.client.String()), policy.URIClaim(w.user.String()), policy.URIClaim(w.user.Provider().String()),
+	}
 }
 
 // identify reads a credential that an Application has accepted. A basic credential is the URI itself; Application

@@ -52,9 +52,10 @@ func Capabilities() mls.Capabilities {
 // supported lists the components our clients understand.
 var supported = mls.ComponentsList{
 	mls.ComponentAppComponents, mls.ComponentSafeAAD, mls.ComponentContentMediaTypes,
-	policy.FrankAAD, policy.FrankingAgent, policy.ParticipantList, policy.RoomMetadata, policy.RolesList,
-	policy.PreauthList, policy.BaseRoomPolicy, policy.StatusNotificationPolicy, policy.JoinLinkPolicy,
-	policy.JoinLinks, policy.AssetPolicy, policy.MessageExpiration,
+	policy.FrankAAD, policy.FrankingAgent, policy.ParticipantList, policy.RoomMetadata,
+	policy.MLSOperationalPolicy, policy.RolesList, policy.PreauthList, policy.BaseRoomPolicy, policy.StatusNotificationPolicy, policy.JoinLinkPolicy,
+	policy.JoinLinks, policy.LinkPreviewPolicy, policy.AssetPolicy, policy.LoggingPolicy, policy.ChatHistoryPolicy,
+	policy.BotPolicy, policy.MessageExpiration,
 }
 
 // LeafExtensions is what our clients carry in their leaves: components, safe AAD items and media types they know.
@@ -99,8 +100,31 @@ type Spec struct {
 	Name    string
 	Creator mimi.UserID
 	Hub     mls.ExternalSender
+	// Template is what roles and base policy the room starts with. Peer settles it.
+	Template policy.Template
+	// Organisations are the providers that a room of template Firm is for, the host first.
+	Organisations []mimi.ProviderID
 	// Peer makes it the conversation of Creator and Peer, with fixed membership.
 	Peer mimi.UserID
+}
+
+// template returns the template of the room and its organisations.
+func (s *Spec) template() (policy.Template, []string, error) {
+	t := s.Template
+	if !s.Peer.IsZero() {
+		t = policy.Direct
+	}
+	if t > policy.Direct || (t == policy.Direct) == s.Peer.IsZero() || (t == policy.Firm) != (len(s.Organisations) > 0) {
+		return 0, nil, errors.New("room: template does not fit to the new room")
+	}
+	organisations := make([]string, len(s.Organisations))
+	for i, o := range s.Organisations {
+		organisations[i] = o.String()
+		if o.IsZero() || slices.Contains(organisations[:i], organisations[i]) {
+			return 0, nil, errors.New("room: organisation is missing or named twice")
+		}
+	}
+	return t, organisations, nil
 }
 
 // participants lists who is in a new room. The hub is listed so that its proposals are authorised.
@@ -122,26 +146,29 @@ func NewRoomExtensions(s Spec) (mls.Extensions, error) {
 	if s.Room.IsZero() || s.Creator.IsZero() || s.Creator == s.Peer {
 		return nil, errors.New("room: incomplete description of a new room")
 	}
-	roles, base := policy.DefaultRoles(), policy.DefaultBase()
-	if !s.Peer.IsZero() {
-		roles, base = policy.DirectRoles(), policy.DirectBase()
+	template, organisations, err := s.template()
+	if err != nil {
+		return nil, err
 	}
-	type encoder interface{ Bytes() ([]byte, error) }
-	components := []struct {
+	type component struct {
 		id   mls.ComponentID
-		data encoder
-	}{
+		data Component
+	}
+	components := []component{
 		{mls.ComponentSafeAAD, mls.ComponentsList{}},
 		{mls.ComponentContentMediaTypes, mls.MediaTypeList{{Type: contentType}}},
 		{policy.ParticipantList, s.participants()},
 		{policy.RoomMetadata, policy.Metadata{RoomURI: s.Room.String(), RoomName: s.Name}},
-		{policy.RolesList, roles},
-		{policy.BaseRoomPolicy, base},
+		{policy.RolesList, template.Roles(organisations...)},
+		{policy.BaseRoomPolicy, template.Base()},
 		{policy.StatusNotificationPolicy, policy.StatusNotifications{}},
 		{policy.AssetPolicy, policy.Assets{AssetUploadLocation: policy.UploadLocalProvider,
 			AllowedDownloadTypes: []policy.DownloadPrivacyType{policy.DownloadHubProxy, policy.DownloadDirect},
 			DefaultDownloadType:  policy.DownloadHubProxy}},
 		{policy.MessageExpiration, policy.Expiration{ExpiringMessages: policy.Optional, MaxDuration: 1<<32 - 1}},
+	}
+	if list := template.Preauth(organisations...); list != nil {
+		components = append(components, component{policy.PreauthList, list})
 	}
 	var dict mls.AppDataDictionary
 	ids := mls.ComponentsList{mls.ComponentAppComponents}

@@ -37,9 +37,11 @@ type View struct {
 	byClient map[mimi.ClientID]int
 	senders  []string // what external_senders are called in the participant list
 	safeAAD  bool
-	framed   []mls.MediaType // content_media_types
-	ids      map[*mls.LeafNode]who
-	leaves   map[mls.LeafIndex]*mls.LeafNode
+	// tolerance is by how many epochs an application message may be late.
+	tolerance uint8
+	framed    []mls.MediaType // content_media_types
+	ids       map[*mls.LeafNode]who
+	leaves    map[mls.LeafIndex]*mls.LeafNode
 }
 
 // NewView reads the view of a group, from its context and members.
@@ -104,6 +106,9 @@ func (v *View) readContext(users []string) error {
 		return err
 	}
 	_, v.safeAAD = dict.Get(mls.ComponentSafeAAD)
+	if data, ok := dict.Get(policy.MLSOperationalPolicy); ok {
+		v.tolerance = policy.EpochTolerance(data)
+	}
 	if data, ok := dict.Get(mls.ComponentContentMediaTypes); ok {
 		if v.framed, err = mls.UnmarshalMediaTypeList(data); err != nil {
 			return err

@@ -172,7 +172,15 @@ func (w *world) create(d *device, spec room.Spec) {
 		w.t.Fatalf("room refused: %v %v", resp, err)
 	}
 	w.hub = h
+	w.hub.SetKey(w.hubKey)
 	d.refresh()
+}
+
+// restart takes the hub from its saved state.
+func (w *world) restart() {
+	w.t.Helper()
+	w.hub = must[*room.Hub](w.t)(room.Restore(w.config(), must[[]byte](w.t)(w.hub.State()), w.hub.LastTimestamp()))
+	w.hub.SetKey(w.hubKey)
 }
 
 // commit makes a request of a commit with proposals by value.
@@ -205,13 +213,37 @@ func (w *world) update(d *device, req *wire.UpdateRequest) *room.UpdateOutcome {
 		}
 		return out
 	}
+	w.take(out)
+	return out
+}
+
+// take goes on from an outcome and distributes its events.
+func (w *world) take(out *room.UpdateOutcome) {
+	w.t.Helper()
 	w.hub = out.Next
 	for _, e := range out.Events {
 		for _, d := range w.devices {
 			d.receive(e.Body)
 		}
 	}
-	return out
+}
+
+// refuseAll is refuse for a commit that no member takes over either, should the hub distribute it.
+func (w *world) refuseAll(rule string, d *device, req *wire.UpdateRequest) {
+	w.t.Helper()
+	w.refuse(rule, d, req)
+	for _, other := range w.devices {
+		if other == d || other.group == nil || other.out || other.group.HasPending() && other.group.PendingCommit() == nil {
+			continue
+		}
+		r, err := other.group.Process(must[wire.MLSMessage](w.t)(wire.ParseMLSMessage(req.ProposalOrCommit.Raw)).Message)
+		if err != nil {
+			w.t.Fatalf("%s: %v", other.id.Device(), err)
+		}
+		if _, refusal := room.CheckCommit(other.view, r.Commit, w.ms()); refusal == nil || refusal.Rule != rule {
+			w.t.Errorf("%s: got %v, want a refusal by %s", other.id.Device(), refusal, rule)
+		}
+	}
 }
 
 // accept is update that has to succeed, refuse one that has to be refused by a rule.
@@ -307,6 +339,7 @@ func (d *device) commitArrives(m *wire.FanoutMessage) {
 			d.w.t.Fatal(err)
 		}
 		d.refresh()
+		d.stapled(m)
 		return
 	}
 	r, err := d.group.Process(m.Message.Message)
@@ -322,6 +355,18 @@ func (d *device) commitArrives(m *wire.FanoutMessage) {
 		d.w.t.Fatal(err)
 	}
 	d.view = after
+	d.stapled(m)
+}
+
+// stapled takes over what the hub has stapled to an external commit.
+func (d *device) stapled(m *wire.FanoutMessage) {
+	d.w.t.Helper()
+	if d.out {
+		return
+	}
+	if err := room.ReceiveExternal(d.group, d.view, m); err != nil {
+		d.w.t.Fatalf("%s: %v", d.id.Device(), err)
+	}
 }
 
 // say makes a request with a text.

@@ -1,0 +1,76 @@
+package room
+
+import (
+	"bytes"
+	"errors"
+
+	"kith/mimi/mls"
+	"kith/mimi/wire"
+)
+
+// NewProposalRequest makes the request of a bundle of proposals, in the group's current epoch. The group keeps them as
+// pending; if the hub refuses the request, Forget drops them again.
+//
+// draft-ietf-mimi-protocol-06, Section 5.3
+func NewProposalRequest(g *mls.Group, list []mls.Proposal) (*wire.UpdateRequest, error) {
+	if len(list) == 0 {
+		return nil, errors.New("room: nothing to propose")
+	}
+	before := len(g.PendingProposals())
+	req := new(wire.UpdateRequest)
+	for i, p := range list {
+		m, err := g.Propose(p, EmptyAAD())
+		if err != nil {
+			forget(g, before)
+			return nil, err
+		}
+		message, err := wire.NewMLSMessage(m)
+		if err != nil {
+			forget(g, before)
+			return nil, err
+		}
+		if i == 0 {
+			req.ProposalOrCommit = message
+		} else {
+			req.MoreProposals = append(req.MoreProposals, message)
+		}
+	}
+	return req, nil
+}
+
+// forget drops the pending proposals that have come after the first n.
+func forget(g *mls.Group, n int) {
+	for _, p := range g.PendingProposals()[n:] {
+		g.ForgetProposal(p.Ref)
+	}
+}
+
+// Forget drops our pending proposals: they were refused, or it is not known what became of them. Those that the hub
+// has accepted after all arrive like everybody else's.
+func Forget(g *mls.Group) {
+	for _, p := range g.PendingProposals() {
+		if p.Sender.Type == mls.SenderMember && p.Sender.Leaf == g.OwnLeaf() {
+			g.ForgetProposal(p.Ref)
+		}
+	}
+}
+
+// ReceiveExternal takes over the proposals that the hub has stapled to an external commit, after g has merged that
+// commit. They have to be in the next commit of any member. v is the view after the commit.
+//
+// draft-ietf-mimi-protocol-06, Section 5.5
+func ReceiveExternal(g *mls.Group, v *View, m *wire.FanoutMessage) error {
+	for _, x := range m.ExternalProposals {
+		if x.Message == nil || x.Public == nil || !bytes.Equal(x.GroupID(), g.GroupID()) {
+			return errors.New("room: stapled message is not a public one of this group")
+		}
+		if s := x.Public.Sender(); s.Type != mls.SenderExternal || uint64(s.External) >= uint64(len(v.senders)) ||
+			v.senders[s.External] != v.Hub().String() {
+			return errors.New("room: stapled proposal is not the hub's")
+		}
+		if _, err := g.Process(x.Message); err != nil && !errors.Is(err, mls.ErrReplayed) {
+			return err
+		}
+	}
+	return nil
+}
