@@ -187,6 +187,7 @@ func (h *localHub) Update(ctx context.Context, from room.Origin, id mimi.RoomID,
 	defer r.release()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.hub.SetKey(h.authority.HubKey())
 	outcome, err := r.hub.Update(h.millis(), from, req)
 	if err != nil {
 		return nil, opBadRequest

@@ -60,7 +60,10 @@ func (d *Device) Handle(e *api.Event) (*Received, error) {
 	if g.HasPending() && f.Message.ContentType() == mls.ContentTypeCommit {
 		if own := g.PendingCommit(); own == nil {
 			r.Commit = true
-			return r, g.MergePending() // our external commit
+			if err := g.MergePending(); err != nil { // our external commit
+				return r, err
+			}
+			return r, stapled(g, f)
 		}
 	}
 	got, err := g.Process(f.Message.Message)
@@ -78,11 +81,23 @@ func (d *Device) Handle(e *api.Event) (*Received, error) {
 	switch {
 	case got.Commit != nil:
 		r.Commit, r.Removed = true, got.Commit.Removed()
-		return r, g.Merge(got.Commit)
+		if err := g.Merge(got.Commit); err != nil || r.Removed {
+			return r, err
+		}
+		return r, stapled(g, f)
 	case got.Application != nil:
 		return r, d.text(id, got.Application, r)
 	}
 	return r, nil
+}
+
+// stapled takes over the hub's proposals that come with an external commit.
+func stapled(g *mls.Group, f *wire.FanoutMessage) error {
+	view, err := room.NewView(g.Context(), g.Members())
+	if err != nil {
+		return err
+	}
+	return room.ReceiveExternal(g, view, f)
 }
 
 // own handles what we sent ourselves: the commit that is pending, or a message of which we know the text.

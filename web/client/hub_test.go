@@ -568,6 +568,7 @@ func (h *hub) update(c *hubConn, id mimi.RoomID, req *api.Request) ([]byte, bool
 	if room == nil {
 		return nil, false, errors.New("no room")
 	}
+	room.SetKey(h.provider(id.Provider()).key)
 	out, err := room.Update(uint64(time.Now().UnixMilli()), rooms.From(c.client), r)
 	if err != nil {
 		return nil, false, err
