@@ -38,16 +38,19 @@ func FuzzBodies(f *testing.F) {
 	f.Add(byte(6), []byte{0, 1, 'a', 0, 0})
 	f.Add(byte(7), []byte{0, 1, 'a', 0, 0})
 	f.Add(byte(8), []byte{0, 0, 0, 1, 'a'})
+	f.Add(byte(9), []byte{0x81, 0, 1, 'a', 0, 1, 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0, 5})
 	f.Fuzz(func(t *testing.T, which byte, data []byte) {
 		samples := sampleBodies()
 		var v body
-		switch n := int(which) % (len(samples) + 3); n {
+		switch n := int(which) % (len(samples) + 4); n {
 		case len(samples):
 			v = new(StringList)
 		case len(samples) + 1:
 			v = new(ProfileList)
 		case len(samples) + 2:
 			v = new(DERList)
+		case len(samples) + 3:
+			v = new(ConsentList)
 		default:
 			v = samples[n].fresh()
 		}
