@@ -44,6 +44,8 @@ func (m *messenger) Federation() http.Handler {
 	handle(endpointSubmitMessage, maxSubmitBody, m.peerSubmit)
 	handle(endpointGroupInfo, maxSubmitBody, m.peerGroupInfo)
 	handle(endpointIdentifierQuery, maxSubmitBody, m.peerIdentifierQuery)
+	handle(endpointRequestConsent, maxSubmitBody, m.peerConsent(false))
+	handle(endpointUpdateConsent, maxSubmitBody, m.peerConsent(true))
 	return mux
 }
 

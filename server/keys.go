@@ -135,12 +135,17 @@ func (s *socket) checkRequester(req *wire.KeyMaterialRequest) error {
 	return nil
 }
 
-// claim takes the packages out of the pool, all in one transaction (KM-5). Devices in skip need none. Within one
-// provider, having an account is consent (KM-9).
+// claim takes the packages out of the pool, all in one transaction (KM-5), if the target has consented (KM-9). Devices in
+// skip need none.
 func (m *messenger) claim(ctx context.Context, req *wire.KeyMaterialRequest, skip []mimi.ClientID) ([]byte, error) {
 	resp := &wire.KeyMaterialResponse{Protocol: wire.ProtocolMLS10, UserURI: req.TargetUser}
 	err := m.DB.Write(ctx, func(tx *db.Tx) error {
 		resp.Clients = nil
+		code, may, err := m.mayFetch(tx, req.RequestingUser, req.TargetUser, req.RoomID)
+		if err != nil || !may {
+			resp.UserStatus = code
+			return err
+		}
 		account, err := tx.AccountByName(req.TargetUser.Name())
 		if errors.Is(err, db.ErrNotFound) || err == nil && (account.DisabledAt != 0 || req.TargetUser.IsPseudonym()) {
 			resp.UserStatus = wire.UserUnknown

@@ -51,6 +51,8 @@ type messenger struct {
 	fanout   *fanout
 	metrics  *messengerMetrics
 
+	consents *consents
+
 	submits  *limiter // messages of a device
 	asks     *limiter // other requests of a user
 	claims   *limiter // key material, by requester and target
@@ -101,7 +103,9 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 		m.stop()
 		return nil, err
 	}
+	m.consents = newConsents(consents{db: c.DB, domain: domain, now: c.Now, log: c.Log, hint: m.hintConsents, post: m.peers.post}, c.Metrics.registry)
 	m.running.Go(m.fanout.run)
+	m.running.Go(func() { m.consents.run(m.context) })
 	m.running.Go(m.keepAlive)
 	m.running.Go(m.prune)
 	return m, nil

@@ -339,8 +339,12 @@ func (s *socket) dispatch(r *api.Request) ([]byte, error) {
 		return s.left(r)
 	case api.OpIdentityRoots:
 		return s.identityRoots(r)
-	case api.OpConsent, api.OpConsents, api.OpReportAbuse:
+	case api.OpReportAbuse:
 		return nil, opBadRequest // not in this version yet
+	case api.OpConsent:
+		return s.consent(r)
+	case api.OpConsents:
+		return s.consentList(r)
 	case api.OpPing:
 		if len(r.Body) > 0 {
 			return nil, opBadRequest
