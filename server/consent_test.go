@@ -96,12 +96,12 @@ func (s *consentSide) hinted(user string) {
 }
 
 // deliver is the network and the front of the provider at its other end.
-func (s *consentSide) deliver(ctx context.Context, to mimi.ProviderID, endpoint string, vars map[string]string, body []byte) (int, []byte, error) {
+func (s *consentSide) deliver(ctx context.Context, to mimi.ProviderID, endpoint string, vars map[string]string, body []byte) (*peerAnswer, error) {
 	e, err := wire.UnmarshalConsentEntry(body)
 	if err != nil {
 		s.t.Errorf("sent what does not parse: %v", err)
 	}
-	if len(vars) != 1 || vars["targetDomain"]+vars["requesterDomain"] != to.Host() {
+	if len(vars) != 2 || vars["targetDomain"]+vars["requesterDomain"] != to.String() {
 		s.t.Errorf("variables %v", vars)
 	}
 	other := s.others[to]
@@ -110,17 +110,17 @@ func (s *consentSide) deliver(ctx context.Context, to mimi.ProviderID, endpoint 
 	down := s.down || other == nil
 	s.mu.Unlock()
 	if down {
-		return 0, nil, errors.New("no network")
+		return nil, opHubAway
 	}
 	err = other.receive(ctx, s.domain, body, endpoint == "updateConsent")
 	var refused *opError
 	switch {
 	case errors.As(err, &refused):
-		return int(refused.status), nil, nil
+		return &peerAnswer{status: int(refused.status)}, nil
 	case err != nil:
-		return http.StatusInternalServerError, nil, nil
+		return &peerAnswer{status: http.StatusInternalServerError}, nil
 	}
-	return http.StatusCreated, nil, nil
+	return &peerAnswer{status: http.StatusCreated}, nil
 }
 
 func (s *consentSide) cut(down bool) {
@@ -654,8 +654,8 @@ func TestOfflineProviderIsToldLater(t *testing.T) {
 func TestNoSuchTargetAtAnotherProvider(t *testing.T) {
 	consentWorld(t, func(a, b, c *consentSide) {
 		alice := a.user("alice")
-		a.post = func(context.Context, mimi.ProviderID, string, map[string]string, []byte) (int, []byte, error) {
-			return http.StatusNotFound, nil, nil
+		a.post = func(context.Context, mimi.ProviderID, string, map[string]string, []byte) (*peerAnswer, error) {
+			return &peerAnswer{status: http.StatusNotFound}, nil
 		}
 		a.says(wire.ConsentRequest, alice, b.user("nobody"), anyRoom)
 		a.shows(alice, "denied alice nobody")
