@@ -72,7 +72,7 @@ func (e *engine) people(ctx context.Context, addresses []string) ([]mimi.UserID,
 			return nil, fail(CodeNotFound, "no such user")
 		}
 	}
-	return users, nil
+	return users, e.mayApproach(ctx, users)
 }
 
 // newChat opens the direct room with somebody; there is at most one.
@@ -88,7 +88,11 @@ func (e *engine) newChat(ctx context.Context, address string) (RoomView, error) 
 	if err != nil {
 		return RoomView{}, err
 	}
-	return e.viewRoom(ctx, r)
+	v, err := e.viewRoom(ctx, r)
+	if err == nil {
+		err = e.do(ctx, func() error { v.Waiting = e.waitsFor(users[0]); return nil })
+	}
+	return v, err
 }
 
 func (e *engine) viewRoom(ctx context.Context, r *room) (v RoomView, err error) {
@@ -127,14 +131,14 @@ func (e *engine) openDirect(ctx context.Context, peer mimi.UserID) (*room, error
 	return r, err
 }
 
-// direct is the direct room with somebody that is in use or being made.
-func (e *engine) direct(peer mimi.UserID) *room {
+// direct is the direct room with somebody that is in use or being made; first of all one in which both are.
+func (e *engine) direct(peer mimi.UserID) (found *room) {
 	for _, r := range e.rooms {
-		if r.rec.peer == peer && !r.rec.removed {
-			return r
+		if r.rec.peer == peer && !r.rec.removed && (found == nil || found.rec.waiting) {
+			found = r
 		}
 	}
-	return nil
+	return found
 }
 
 // awaitDirect waits for the room that somebody else made.
@@ -301,12 +305,16 @@ func (e *engine) listed(ctx context.Context, l *link, r *room) bool {
 // invite claims a KeyPackage of every device of the users, and goes on to add them.
 func (e *engine) invite(ctx context.Context, r *room, s step) error {
 	var packages [][]byte
+	var strangers []mimi.UserID
 	p := s.p
 	for _, u := range parseUsers(s.users) {
 		list, err := e.claim(ctx, s.link, r, u)
 		var refused *Error
 		var status *statusError
 		switch {
+		case errors.Is(err, errNoConsent):
+			strangers = append(strangers, u)
+			continue
 		case errors.As(err, &refused), isAway(err), errors.As(err, &status) && !status.temporary():
 			return e.do(ctx, func() error {
 				b := new(batch)
@@ -330,7 +338,13 @@ func (e *engine) invite(ctx context.Context, r *room, s step) error {
 		if r.change != p {
 			return nil // we were removed meanwhile
 		}
-		if r.rec.waiting && len(packages) == 0 {
+		if len(strangers) > 0 {
+			e.intend(b, r, strangers)
+			if withoutConsent(&p.change, strangers) {
+				e.resolve(b, r, p, nil) // they were asked; the rest follows by itself
+				return e.commit(b)
+			}
+		} else if r.rec.waiting && len(packages) == 0 {
 			e.resolve(b, r, p, fail(CodeNoDevices, "the user has no device yet"))
 			return e.commit(b)
 		}
@@ -360,7 +374,7 @@ func (e *engine) claim(ctx context.Context, l *link, r *room, u mimi.UserID) ([]
 	case wire.UserUnknown, wire.UserDeleted:
 		return nil, fail(CodeNotFound, "no such user")
 	case wire.UserNoConsent, wire.UserNoConsentForThisRoom:
-		return nil, fail(CodeNotAllowed, "no consent")
+		return nil, errNoConsent
 	}
 	return e.checkPackages(ctx, u, resp)
 }

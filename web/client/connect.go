@@ -327,7 +327,10 @@ func (e *engine) frame(ctx context.Context, l *link, f api.Frame) error {
 
 // onHint asks again for what is not in the stream.
 func (e *engine) onHint(what api.HintKind) {
-	if what == api.HintProfiles && e.ready() {
+	switch {
+	case what == api.HintConsents:
+		e.askConsents()
+	case what == api.HintProfiles && e.ready():
 		e.askNames()
 		e.checkRoots()
 	}

@@ -41,6 +41,8 @@ type engine struct {
 	names  map[mimi.UserID]string
 	left   map[mimi.RoomID]bool // our provider is to be told that we are not in it
 
+	consents consents
+
 	link       *link // nil while offline
 	early      *link // its backlog ended before Hello was answered
 	caughtUp   bool
@@ -73,13 +75,15 @@ func loadEngine(ctx context.Context, cfg Config, user mimi.UserID) (*engine, err
 		left: map[mimi.RoomID]bool{},
 	}
 	stored, err := e.store.ranges(ctx, keyDevice, keyCursor, keyName, keyRoom, keyChange, keyJoin, keyEcho, keyOutbox,
-		keyRoot, keyNewRoot, keyHeld, keyPending, keyLeft)
+		keyRoot, keyNewRoot, keyHeld, keyPending, keyLeft,
+		keyConsents, keyIntent, keyStranger)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
 	e.loadNames(stored[keyName])
 	e.loadRoots(stored[keyRoot], stored[keyNewRoot])
 	e.loadLeft(stored[keyLeft])
+	e.loadConsents(stored[keyConsents], stored[keyIntent])
 	if err := e.loadDevice(stored[keyDevice], stored[keyCursor]); err != nil {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}

@@ -44,6 +44,7 @@ func (e *engine) onCaughtUp(l *link) {
 	e.askNames()
 	e.startTelling()
 	e.checkRoots()
+	e.askConsents()
 }
 
 // findRooms looks for rooms of the user in which this device is not, and joins them: a new device, or one whose
@@ -90,7 +91,7 @@ func (e *engine) lacks(id mimi.RoomID) bool {
 		return false // what lets us in may be among that
 	}
 	if r.rec.removed {
-		return true
+		return !r.declined()
 	}
 	return r.change == nil && r.join == nil && r.rec.order == 0
 }
@@ -344,7 +345,9 @@ func (e *engine) enter(b *batch, r *room, g *mls.Group, f *wire.FanoutMessage) s
 		b.del(r.key(keyJoin))
 	}
 	e.refresh(r, v)
-	r.rec.waiting = false
+	if r.rec.peer.Provider() == e.user.Provider() {
+		r.rec.waiting = false // who is asked for consent is not there before it is given
+	}
 	e.forgetRatchets(b, r) // of the group that was here before
 	r.saveGroup(b)
 	e.notePending(b, r)
@@ -393,6 +396,7 @@ func (e *engine) onWelcome(b *batch, id mimi.RoomID, f *wire.FanoutMessage) stri
 		}
 		return reason
 	}
+	e.meet(b, r, welcomer(g))
 	if r.rec.peer.IsZero() {
 		e.notice(b, r, f.Timestamp, 0, &message{notice: NoticeAdded, sender: welcomer(g), whom: e.user.String()})
 	}

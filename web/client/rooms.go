@@ -25,6 +25,8 @@ type room struct {
 	out    []*outgoing       // unconfirmed messages in the order they were written
 	echo   map[string]string // hash of a ciphertext of ours → message id
 
+	stranger string // who has put us into it without consent, see consent.go
+
 	held    []uint64 // cursors of events that cannot be processed yet, in order
 	scan    int      // the next of them to try
 	blocked bool     // whatever comes is held behind them
@@ -57,6 +59,7 @@ func (e *engine) loadRooms(stored map[string][]KV) {
 		{keyOutbox, e.loadOutgoing},
 		{keyHeld, e.loadHeld},
 		{keyPending, func(r *room, _ string, _ []byte) error { r.proposals = true; return nil }},
+		{keyStranger, func(r *room, _ string, v []byte) error { r.stranger = string(v); return nil }},
 	}
 	for _, l := range loads {
 		for _, kv := range stored[l.prefix] {
@@ -246,7 +249,7 @@ func (e *engine) forgetRatchets(b *batch, r *room) {
 func (e *engine) forget(b *batch, r *room) {
 	e.forgetGroup(b, r)
 	e.forgetHeld(b, r)
-	for _, kind := range []string{keyRoom, keyChange, keyJoin, keyPending} {
+	for _, kind := range []string{keyRoom, keyChange, keyJoin, keyPending, keyStranger} {
 		b.del(r.key(kind))
 	}
 	delete(e.rooms, r.id)
@@ -283,7 +286,7 @@ func (r *room) usable() bool { return !r.rec.removed && !r.rec.broken && r.join 
 func (e *engine) roomList() []RoomView {
 	list := make([]*room, 0, len(e.rooms))
 	for _, r := range e.rooms {
-		if r.shown() {
+		if r.shown() && !e.hides(r) {
 			list = append(list, r)
 		}
 	}

@@ -96,6 +96,9 @@ func storeError(err error) error {
 //	held|<room>|<cursor>         an event that cannot be processed yet
 //	pending|<room>               proposals wait for a commit
 //	left|<room>                  our provider is to be told that this device is not in the room
+//	consents                     the provider's list of consents, as last told
+//	intent|<user>|<room>         what to do when the user agrees; no room: begin a chat
+//	stranger|<room>              who has put us into a room without consent; behind "-": declined
 const (
 	keyUser    = "user"
 	keyDevice  = "device"
@@ -116,6 +119,10 @@ const (
 	keyHeld    = "held|"
 	keyPending = "pending|"
 	keyLeft    = "left|"
+
+	keyConsents = "consents"
+	keyIntent   = "intent|"
+	keyStranger = "stranger|"
 )
 
 // userStore is the part of a Store that belongs to one user.

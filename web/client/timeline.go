@@ -53,7 +53,9 @@ func (e *engine) moveRow(b *batch, r *room, m *message, key string) {
 // tell shows one message to the pages once it is stored.
 func (e *engine) tell(b *batch, r *room, m *message) {
 	b.then = append(b.then, func() {
-		e.cfg.Post(View{ViewMessage, MessageChange{r.id.String(), e.messageView(r, m)}})
+		if !e.hides(r) {
+			e.cfg.Post(View{ViewMessage, MessageChange{r.id.String(), e.messageView(r, m)}})
+		}
 	})
 }
 

@@ -13,6 +13,7 @@ const (
 	ViewMessage  = "message"  // MessageChange: put or replace one message
 	ViewTimeline = "timeline" // RoomRef: load the timeline again
 	ViewMembers  = "members"  // RoomRef: load the members again
+	ViewRequests = "requests" // RequestsView, all of them
 )
 
 // States of a StateView.
@@ -57,6 +58,7 @@ type RoomView struct {
 	Removed    bool   // the user is no longer in the room; its timeline stays
 	Hub        string // domain of the provider that orders the room
 	HubAway    bool   // it cannot be reached now; what is to be sent waits
+	Waiting    bool   // the other has been asked and has not agreed yet: nothing can be written
 }
 
 // States of a MessageView.
@@ -133,6 +135,22 @@ type PersonView struct {
 	DisplayName string
 }
 
+// RequestView is a request for consent, or somebody who is blocked. It tells nothing that a stranger wrote.
+type RequestView struct {
+	User     string // URI
+	Address  string // name@domain
+	Room     string // the one room it is for; empty: any
+	RoomName string // if it is a room of ours
+	Time     int64  // ms since 1970
+}
+
+// RequestsView is everything about consent that concerns the user.
+type RequestsView struct {
+	Incoming []RequestView // to be accepted, declined or blocked
+	Outgoing []RequestView // the others have not answered
+	Blocked  []RequestView
+}
+
 // Error is what a person can be told: a code of the catalogue, and a text for developers without anything private.
 type Error struct {
 	Code string
@@ -158,6 +176,7 @@ const (
 	CodeIdentityChanged = "identity_changed"
 	CodeHubUnreachable  = "hub_unreachable"
 	CodePeerRefused     = "peer_refused"
+	CodeBlocked         = "blocked"
 )
 
 func fail(code, text string) *Error { return &Error{Code: code, Text: text} }
