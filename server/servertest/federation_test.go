@@ -42,6 +42,7 @@ func TestTwoProviders(t *testing.T) {
 	providers(t, func(_ *servertest.Net, a, b, _ *servertest.Provider) {
 		alice, bob := a.User("alice"), b.User("bob")
 		online(t, alice, bob)
+		must(t, servertest.Acquaint(ctx, alice, bob))
 		club, err := alice.Session.NewGroup(ctx, "club", nil)
 		must(t, err)
 		room := club.ID

@@ -53,6 +53,9 @@ type hub struct {
 	loseAnswer func(op api.Op) bool                                            // nil: never
 	refuse     func(op api.Op) uint16
 
+	book     *consentBook // nil: everybody has consented
+	hideFrom mimi.UserID  // who is told nothing of it
+
 	others  map[mimi.ProviderID]*provider       // the providers beside a.example
 	away    func(op api.Op, target string) bool // whether another provider cannot be reached for that; nil: never
 	left    []string                            // who said to have left what, "client room"
@@ -379,6 +382,13 @@ func (h *hub) dispatch(c *hubConn, req *api.Request) ([]byte, error) {
 		return h.profiles(req)
 	case api.OpIdentityRoots:
 		return h.identityRoots(req)
+	case api.OpConsent:
+		return h.consent(c, req)
+	case api.OpConsents:
+		if h.book != nil && c.user == h.hideFrom {
+			return nil, nil
+		}
+		return h.consents(c.user)
 	case api.OpLeft:
 		h.left = append(h.left, c.client.String()+" "+req.Target)
 	}
@@ -490,6 +500,10 @@ func (h *hub) keyMaterial(c *hubConn, req *api.Request) ([]byte, error) {
 	resp := &wire.KeyMaterialResponse{Protocol: wire.ProtocolMLS10, UserURI: r.TargetUser, UserStatus: wire.UserUnknown}
 	if _, ok := h.users[r.TargetUser]; ok {
 		resp.UserStatus = wire.UserNoCompatibleMaterial
+	}
+	if h.book != nil && !h.book.grants(r) {
+		resp.UserStatus = wire.UserNoConsent
+		return resp.Bytes()
 	}
 	for id, d := range h.devices {
 		if d.user != r.TargetUser {
