@@ -104,7 +104,7 @@ func TestRequestsBeforeHello(t *testing.T) {
 				refused(t, op.String(), err, api.StatusBadRequest, api.CodeUnknownOp)
 			case op.NeedsDevice():
 				refused(t, op.String(), err, api.StatusUnauthorized, api.CodeNoDevice)
-			case op == api.OpRooms || op == api.OpProfiles || op == api.OpPing:
+			case op == api.OpRooms || op == api.OpProfiles || op == api.OpPing || op == api.OpConsents:
 				if err != nil {
 					t.Errorf("%s: %v", op, err)
 				}

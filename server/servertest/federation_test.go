@@ -63,6 +63,8 @@ func TestNewDeviceJoinsRemoteRoom(t *testing.T) {
 	providers(t, func(_ *servertest.Net, a, b, c *servertest.Provider) {
 		alice, bob, cathy := a.User("alice"), b.User("bob"), c.User("cathy")
 		online(t, alice, bob, cathy)
+		must(t, servertest.Acquaint(ctx, alice, bob))
+		must(t, servertest.Acquaint(ctx, alice, cathy))
 		chat, err := alice.Session.NewChat(ctx, "bob@b.example")
 		must(t, err)
 		until(t, "bob is in", has(bob, chat.ID))
@@ -99,6 +101,7 @@ func TestFollowerAway(t *testing.T) {
 	providers(t, func(n *servertest.Net, a, b, _ *servertest.Provider) {
 		alice, bob := a.User("alice"), b.User("bob")
 		online(t, alice, bob)
+		must(t, servertest.Acquaint(ctx, alice, bob))
 		chat, err := alice.Session.NewChat(ctx, "bob@b.example")
 		must(t, err)
 		until(t, "bob is in", has(bob, chat.ID))
@@ -125,6 +128,7 @@ func TestHubAway(t *testing.T) {
 	providers(t, func(n *servertest.Net, a, b, _ *servertest.Provider) {
 		alice, bob := a.User("alice"), b.User("bob")
 		online(t, alice, bob)
+		must(t, servertest.Acquaint(ctx, alice, bob))
 		chat, err := alice.Session.NewChat(ctx, "bob@b.example")
 		must(t, err)
 		until(t, "bob is in", has(bob, chat.ID))
