@@ -54,6 +54,9 @@ type provider struct {
 	dir  string
 	addr string
 	log  string
+	base string   // how its URLs begin
+	args []string // of kith serve, but for the data directory
+	env  []string
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
@@ -68,7 +71,16 @@ func startProvider(t *testing.T) *provider {
 	}
 	addr := listener.Addr().String()
 	listener.Close()
-	p := &provider{t: t, dir: t.TempDir(), addr: addr, log: filepath.Join(t.TempDir(), "log")}
+	p := &provider{t: t, dir: t.TempDir(), addr: addr, log: filepath.Join(t.TempDir(), "log"),
+		base: "http://" + addr, args: []string{"-dev", "-listen", addr}}
+	p.run()
+	return p
+}
+
+// run starts the provider and sees to its end.
+func (p *provider) run() {
+	t := p.t
+	t.Helper()
 	p.start()
 	t.Cleanup(func() {
 		p.kill()
@@ -78,7 +90,6 @@ func startProvider(t *testing.T) *provider {
 			}
 		}
 	})
-	return p
 }
 
 func tail(text string, lines int) string {
@@ -86,7 +97,7 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-func (p *provider) url(path string) string { return "http://" + p.addr + path }
+func (p *provider) url(path string) string { return p.base + path }
 
 func (p *provider) start() {
 	p.t.Helper()
@@ -95,7 +106,8 @@ func (p *provider) start() {
 		p.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(binary, "serve", "-dev", "-data", p.dir, "-listen", p.addr)
+	cmd := exec.Command(binary, append([]string{"serve", "-data", p.dir}, p.args...)...)
+	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -105,11 +117,11 @@ func (p *provider) start() {
 	p.mu.Unlock()
 	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
-		resp, err := http.Get(p.url("/healthz"))
+		resp, err := http.Get("http://" + p.addr + "/healthz")
 		if err == nil {
 			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
+			if resp.StatusCode == http.StatusOK || p.base != "http://"+p.addr {
+				return // one with TLS redirects
 			}
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -145,6 +157,12 @@ func (p *provider) setupLink() string {
 // startBrowser starts one Chromium for the test; its profiles are isolated from each other.
 func startBrowser(t *testing.T) context.Context {
 	t.Helper()
+	return startBrowserWith(t, "MAP * 127.0.0.1")
+}
+
+// startBrowserWith starts a Chromium that finds hosts by rules, and has further flags.
+func startBrowserWith(t *testing.T, rules string, more ...chromedp.ExecAllocatorOption) context.Context {
+	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		if os.Getenv("E2E_REQUIRED") == "1" {
@@ -154,7 +172,8 @@ func startBrowser(t *testing.T) context.Context {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("host-resolver-rules", "MAP * 127.0.0.1"), chromedp.Flag("disable-dev-shm-usage", true))
+		chromedp.Flag("host-resolver-rules", rules), chromedp.Flag("disable-dev-shm-usage", true))
+	options = append(options, more...)
 	allocator, cancelAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	browser, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(func() { cancel(); cancelAllocator() })
