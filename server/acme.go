@@ -254,11 +254,11 @@ func (a *autoTLS) missing() web.Text {
 }
 
 // status says how the certificates are.
-func (a *autoTLS) status() []certificateStatus {
-	var all []certificateStatus
+func (a *autoTLS) status() []web.CertificateRow {
+	var all []web.CertificateRow
 	for _, n := range a.names {
 		n.mu.Lock()
-		s := certificateStatus{Name: n.name, Problem: n.problem, Next: n.next}
+		s := web.CertificateRow{Name: n.name, Problem: n.problem, Next: n.next}
 		manager, ready, heard := n.manager, n.ready, n.heard
 		n.mu.Unlock()
 		if ready {

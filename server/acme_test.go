@@ -226,6 +226,52 @@ func TestAutomaticTLSWithoutAuthority(t *testing.T) {
 	}
 }
 
+// autocert says nothing when it cannot renew. We do, when a fifth of the time for it has passed.
+func TestAutomaticTLSLate(t *testing.T) {
+	t.Parallel()
+	s := newACMESite(t, acmetest.Options{Hosts: here()})
+	clock := &fakeClock{t: time.Now()}
+	s.cfg.Now = clock.now
+	cfg, err := s.cfg.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := db.Open(t.Context(), cfg.Data, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	a := newAutoTLS(cfg, acmeDomain)
+	if all := a.status(); len(all) != 1 || all[0].Problem.Key != "tls.waiting" || a.missing().None() {
+		t.Errorf("before: %+v", all)
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newHTTPServer(http.NotFoundHandler(), cfg.Log)
+	defer server.Close()
+	go func() { _ = server.Serve(tls.NewListener(l, (&transport{cfg: cfg, acme: a, show: a.get}).config())) }()
+	a.start(store)
+	defer a.close()
+	if _, err := s.handshake(acmeDomain); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		days int
+		want string
+	}{{0, ""}, {65, ""}, {67, "tls.late"}, {89, "tls.late"}} {
+		clock.t = time.Now().AddDate(0, 0, c.days)
+		if all := a.status(); all[0].Problem.Key != c.want || all[0].Expires.IsZero() || !a.missing().None() {
+			t.Errorf("after %d days: %+v", c.days, all)
+		}
+	}
+	a.names[0].heard.note(&acmeProblem{key: problemDNS})
+	if all := a.status(); all[0].Problem.Key != problemDNS {
+		t.Errorf("with a reason: %+v", all)
+	}
+}
+
 // What keeps the authority from finding us is said in one sentence, and noticed by itself when it is gone.
 func TestAutomaticTLSWrongDNS(t *testing.T) {
 	t.Parallel()

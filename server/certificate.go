@@ -78,12 +78,12 @@ func openFiles(c Config) (*certificateFiles, error) {
 }
 
 // status says what the certificate in the files is good for.
-func (f *certificateFiles) status(c Config) []certificateStatus {
+func (f *certificateFiles) status(c Config) []web.CertificateRow {
 	pair, err := f.get(nil)
 	if err != nil {
 		return nil // it was there at the start, so this cannot be
 	}
-	all := []certificateStatus{{Name: c.Domain}, {Name: c.federationHost()}}
+	all := []web.CertificateRow{{Name: c.Domain}, {Name: c.federationHost()}}
 	for i := range all {
 		all[i].Expires = pair.Leaf.NotAfter
 		switch {
@@ -114,10 +114,13 @@ func selfSigned(c Config) (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
 }
 
-// certificateStatus is what the operator sees of a certificate.
-type certificateStatus struct {
-	Name    string    // whom it is for: the domain, or the name that other providers use
-	Expires time.Time // zero: there is none yet
-	Problem web.Text  // what keeps it from being issued, renewed or used; none if all is well
-	Next    time.Time // when Kith tries again, if it will
+// certificates says how the certificates of this server are; nothing on a server that has none.
+func (t *transport) certificates() []web.CertificateRow {
+	switch {
+	case t.files != nil:
+		return t.files.status(t.cfg)
+	case t.acme != nil:
+		return t.acme.status()
+	}
+	return nil
 }

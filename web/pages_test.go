@@ -43,7 +43,9 @@ func pages(l Lang) map[string]templ.Component {
 		"admin": AdminPage(AdminView{Page: p, Name: hostile, InviteAction: "/admin/invite", SignOutAction: "/signout",
 			InviteLink: "https://example.org/invite/code", InviteExpires: now,
 			Users:   []UserRow{{Username: "alice", DisplayName: hostile, Admin: true, Me: true, Joined: now}, {Username: "bob", DisplayName: "בוב", Disabled: true, Joined: now, LastSeen: now, Devices: 2}},
-			Invites: []InviteRow{{By: hostile, Created: now, Expires: now}}}),
+			Invites: []InviteRow{{By: hostile, Created: now, Expires: now}},
+			Certificates: []CertificateRow{{Name: "example.org", Expires: now},
+				{Name: "mimi.example.org", Problem: T("tls.dns", "name", "mimi.example.org"), Next: now}}}),
 	}
 }
 
@@ -169,7 +171,18 @@ func TestAdminPage(t *testing.T) {
 	if form.AttrOr("action", "") != "/admin/invite" || form.AttrOr("method", "") != "post" {
 		t.Error("an invitation cannot be made")
 	}
+	certificates := doc.Find(testid("admin-certificates") + " li")
+	if n := certificates.Length(); n != 2 || certificates.Eq(0).Find(".callout").Length() != 0 {
+		t.Errorf("%d certificates", n)
+	}
+	if text := certificates.Eq(1).Text(); !strings.Contains(text, "noch kein Zertifikat") || !strings.Contains(text, "führt nirgendwohin") ||
+		!strings.Contains(text, "Nächster Versuch: 22.11.2026, 20:00 UTC") {
+		t.Errorf("a certificate that is missing: %q", text)
+	}
 	none := render(t, AdminPage(AdminView{Page: Page{Lang: English}}))
+	if none.Find(testid("admin-certificates")).Length() != 0 {
+		t.Error("certificates are shown on a server without any")
+	}
 	if none.Find(testid("admin-invite-link")).Length() != 0 {
 		t.Error("a link is shown where none was made")
 	}

@@ -113,8 +113,17 @@ type AdminView struct {
 	InviteExpires time.Time // of InviteLink
 	Users         []UserRow
 	Invites       []InviteRow
+	Certificates  []CertificateRow
 	Error         Text
 	Notice        Text
+}
+
+// CertificateRow is a name of this server and its certificate.
+type CertificateRow struct {
+	Name    string
+	Expires time.Time // zero: there is none yet
+	Problem Text      // none if all is well
+	Next    time.Time // when the server tries again, if it does
 }
 
 // ChatView is the document of the chat client. Its values come from the build,
