@@ -70,8 +70,16 @@ func newAutoTLS(cfg Config, names ...string) *autoTLS {
 // start gets what is missing, in the background, and tries until it has it.
 func (a *autoTLS) start(store *db.DB) {
 	a.cache = acmeCache{store, a.cfg}
-	for _, n := range a.names {
-		a.running.Go(func() { a.obtain(n) })
+	for i, n := range a.names {
+		a.running.Go(func() {
+			if i > 0 { // what browsers need comes first
+				select {
+				case <-a.names[i-1].first:
+				case <-a.stopped.Done():
+				}
+			}
+			a.obtain(n)
+		})
 	}
 	a.running.Go(a.watch)
 }

@@ -31,6 +31,7 @@ const (
 	problemUntrusted   = "tls.untrusted"
 	problemNotACME     = "tls.not_acme"
 	problemStore       = "tls.store"
+	problemClock       = "tls.clock"
 	problemDNS         = "tls.dns"
 	problemConnection  = "tls.connection" // we, by the authority
 	problemElsewhere   = "tls.elsewhere"
@@ -110,6 +111,8 @@ func (p *acmeProblem) retry(attempt int) time.Duration {
 	switch p.key {
 	case problemUnreachable, problemUntrusted, problemStore:
 		return min(5*time.Second<<min(attempt, 6), 5*time.Minute)
+	case problemClock: // each attempt is a certificate, of which there may be five in a week
+		return 6 * time.Hour
 	case problemLimited:
 		return min(max(p.wait, 15*time.Minute), 6*time.Hour)
 	}
@@ -238,13 +241,16 @@ func (w *witness) last() *acmeProblem {
 	return w.found
 }
 
-// problem is what was heard last, or what err alone tells.
+// problem is what err itself tells, or what was heard last.
 func (w *witness) problem(err error) *acmeProblem {
+	switch text := err.Error(); {
+	case strings.HasSuffix(text, "certificate is not valid yet") || strings.HasSuffix(text, "expired certificate"):
+		return &acmeProblem{key: problemClock, detail: clipped(text)}
+	case errors.Is(err, db.ErrDiskFull) || errors.Is(err, db.ErrClosed):
+		return &acmeProblem{key: problemStore}
+	}
 	if p := w.last(); p != nil {
 		return p
-	}
-	if errors.Is(err, db.ErrDiskFull) || errors.Is(err, db.ErrClosed) {
-		return &acmeProblem{key: problemStore}
 	}
 	return &acmeProblem{key: problemRefused, kind: "other", detail: clipped(err.Error())}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,7 +13,44 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kith/server/servertest/acmetest"
 )
+
+// TestBinaryAutomaticTLS starts the program as an operator does who has a name and nothing else. The authority is one
+// that only SSL_CERT_FILE makes known, and the address one of several of this machine.
+func TestBinaryAutomaticTLS(t *testing.T) {
+	const address = "127.0.0.2"
+	s := newACMESite(t, acmetest.Options{Hosts: map[string]string{acmeDomain: address}})
+	s.cfg.Listen = strings.Replace(s.cfg.Listen, "127.0.0.1", address, 1)
+	probe, err := net.Listen("tcp", s.cfg.Listen)
+	if err != nil {
+		t.Skipf("this machine has no %s: %v", address, err)
+	}
+	probe.Close()
+	binary := filepath.Join(t.TempDir(), "kith")
+	if out, err := exec.Command("go", "build", "-o", binary, "kith").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	server := exec.Command(binary, "-domain", acmeDomain, "-data", s.cfg.Data, "-listen", s.cfg.Listen,
+		"-acme-directory", s.ca.DirectoryURL, "-acme-email", "admin@"+acmeDomain)
+	server.Env = append(os.Environ(), "SSL_CERT_FILE="+s.ca.RootsFile(t))
+	var stderr bytes.Buffer
+	server.Stderr = &stderr
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.secured()
+	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Wait(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	if strings.Contains(stderr.String(), "WARN") {
+		t.Errorf("log: %s", &stderr)
+	}
+}
 
 // TestBinary runs the program as its operator does: exit status, one line on stderr, SIGTERM.
 func TestBinary(t *testing.T) {

@@ -39,6 +39,7 @@ var german = map[string]string{
 	"tls.unreachable":   "Die Zertifizierungsstelle {authority} ist von dieser Maschine aus nicht erreichbar. Kith versucht es weiter; prüfe die Internetverbindung und den Nameserver der Maschine.",
 	"tls.untrusted":     "Diese Maschine vertraut dem Zertifikat der Zertifizierungsstelle {authority} nicht. Prüfe, ob die Uhr stimmt; bei einer eigenen Stelle gehört ihr Wurzelzertifikat in SSL_CERT_FILE.",
 	"tls.not_acme":      "{url} ist kein Verzeichnis einer Zertifizierungsstelle. Prüfe -acme-directory.",
+	"tls.clock":         "Die Zertifizierungsstelle {authority} und diese Maschine sind sich über die Zeit uneinig. Stelle die Uhr und starte Kith neu.",
 	"tls.store":         "Das Zertifikat für {name} konnte nicht gespeichert werden. Prüfe, ob auf der Platte Platz ist und geschrieben werden kann.",
 	"tls.dns":           "Der Name {name} führt nirgendwohin. Lege einen DNS-Eintrag mit der Adresse dieses Servers dafür an.",
 	"tls.connection":    "Die Zertifizierungsstelle {authority} erreicht {name} nicht (Port {port}). Prüfe, ob der DNS-Eintrag die Adresse dieses Servers hat und ob Router und Firewall Verbindungen zu dem Port durchlassen.",

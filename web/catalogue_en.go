@@ -40,6 +40,7 @@ var english = map[string]string{
 	"tls.unreachable":   "The certificate authority {authority} cannot be reached from this machine. Kith keeps trying; check the internet connection and the name server of this machine.",
 	"tls.untrusted":     "The certificate of the certificate authority {authority} is not trusted by this machine. Check that the clock is right; for an authority of your own, put its root certificate in SSL_CERT_FILE.",
 	"tls.not_acme":      "{url} is not the directory of a certificate authority. Check -acme-directory.",
+	"tls.clock":         "The certificate authority {authority} and this machine disagree about the time. Set the clock, then restart Kith.",
 	"tls.store":         "The certificate for {name} could not be stored. Check that the disk has room and can be written.",
 	"tls.dns":           "The name {name} does not lead anywhere. Add a DNS record for it with the address of this server.",
 	"tls.connection":    "The certificate authority {authority} cannot connect to {name} (port {port}). Check that its DNS record has the address of this server, and that router and firewall let connections to the port through.",
