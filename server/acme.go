@@ -313,15 +313,18 @@ func (a *autoTLS) watch() {
 	}
 }
 
-// acmeCache keeps in the database what autocert wants to find again after a restart.
+// acmeCache keeps in the database what autocert wants to find again after a restart, for each authority by itself: who has
+// tried Kith with one for tests wants other certificates from the real one.
 type acmeCache struct {
 	db  *db.DB
 	cfg Config
 }
 
+func (c acmeCache) name(key string) string { return c.cfg.ACMEDirectory + " " + key }
+
 // Get implements autocert.Cache.
 func (c acmeCache) Get(ctx context.Context, key string) (value []byte, err error) {
-	err = c.db.Read(ctx, func(tx *db.Tx) (err error) { value, err = tx.ACME(key); return err })
+	err = c.db.Read(ctx, func(tx *db.Tx) (err error) { value, err = tx.ACME(c.name(key)); return err })
 	if errors.Is(err, db.ErrNotFound) {
 		return nil, autocert.ErrCacheMiss
 	}
@@ -331,7 +334,7 @@ func (c acmeCache) Get(ctx context.Context, key string) (value []byte, err error
 // Put implements autocert.Cache. autocert uses a certificate that could not be stored, and says nothing: the next start
 // would order another one.
 func (c acmeCache) Put(ctx context.Context, key string, value []byte) error {
-	err := c.db.Write(ctx, func(tx *db.Tx) error { return tx.SetACME(key, value) })
+	err := c.db.Write(ctx, func(tx *db.Tx) error { return tx.SetACME(c.name(key), value) })
 	if err != nil && !errors.Is(err, db.ErrClosed) {
 		c.cfg.Log.Error("certificate not stored", "error", err.Error())
 	}
@@ -340,5 +343,5 @@ func (c acmeCache) Put(ctx context.Context, key string, value []byte) error {
 
 // Delete implements autocert.Cache.
 func (c acmeCache) Delete(ctx context.Context, key string) error {
-	return c.db.Write(ctx, func(tx *db.Tx) error { return tx.DeleteACME(key) })
+	return c.db.Write(ctx, func(tx *db.Tx) error { return tx.DeleteACME(c.name(key)) })
 }

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/acme/autocert"
+
 	"kith/db"
 	"kith/server/servertest/acmetest"
 	"kith/web"
@@ -333,6 +335,35 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+func TestACMECache(t *testing.T) {
+	store, err := db.Open(t.Context(), t.TempDir(), db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, other := acmeCache{store, Config{ACMEDirectory: "https://one.example"}}, acmeCache{store, Config{ACMEDirectory: "https://other.example"}}
+	if err := errors.Join(one.Put(t.Context(), "a.example", []byte("one")), other.Put(t.Context(), "b.example", []byte("other"))); err != nil {
+		t.Fatal(err)
+	}
+	if value, err := one.Get(t.Context(), "a.example"); err != nil || string(value) != "one" {
+		t.Errorf("%q, %v", value, err)
+	}
+	if _, err := other.Get(t.Context(), "a.example"); !errors.Is(err, autocert.ErrCacheMiss) {
+		t.Errorf("another authority's certificate: %v", err)
+	}
+	if err := one.Delete(t.Context(), "a.example"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.Get(t.Context(), "a.example"); !errors.Is(err, autocert.ErrCacheMiss) {
+		t.Errorf("deleted: %v", err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.Get(t.Context(), "a.example"); err == nil || errors.Is(err, autocert.ErrCacheMiss) {
+		t.Errorf("a database that is closed has no certificate: %v", err) // it would be ordered again
+	}
 }
 
 func TestACMEProblems(t *testing.T) {
