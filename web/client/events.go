@@ -79,6 +79,9 @@ func (e *engine) apply(b *batch, id mimi.RoomID, message []byte) string {
 	if r.join != nil && r.join.hash == hash {
 		return e.joined(b, r, f)
 	}
+	if r.join != nil && r.early(f) {
+		return heldForEpoch // it has overtaken the commit that lets us in
+	}
 	if mid, ok := r.echo[hash]; ok {
 		return e.onEcho(b, r, f, hash, mid)
 	}
@@ -98,9 +101,6 @@ func (e *engine) apply(b *batch, id mimi.RoomID, message []byte) string {
 
 // onForeign handles a message of somebody else.
 func (e *engine) onForeign(b *batch, r *room, f *wire.FanoutMessage) string {
-	if r.join != nil && r.early(f) {
-		return heldForEpoch
-	}
 	if r.rec.broken || r.join != nil {
 		return dropFutureEpoch // we are about to rejoin; the archive will tell what was missed
 	}
@@ -109,8 +109,9 @@ func (e *engine) onForeign(b *batch, r *room, f *wire.FanoutMessage) string {
 		if e.rootsWanted() {
 			return heldForRoots
 		}
-		if errors.Is(err, mls.ErrReplayed) && len(f.MoreProposals) > 0 {
-			return e.onProposals(b, r, f) // the first was kept before the bundle was held
+		known := errors.Is(err, mls.ErrOwnMessage) || errors.Is(err, mls.ErrReplayed) // kept before the bundle was held
+		if known && f.Message.WireFormat == mls.WireFormatPublicMessage && f.Message.ContentType() == mls.ContentTypeProposal {
+			return e.onProposals(b, r, f)
 		}
 		return e.onRefused(b, r, f, err)
 	}

@@ -105,8 +105,7 @@ func (e *engine) startRelease(r *room) {
 // releaseNext tries one event, everything it changes and its end in one commit. It reports whether there is another.
 func (e *engine) releaseNext(r *room) (more bool, err error) {
 	if r.scan >= len(r.held) {
-		e.released(r)
-		return false, nil
+		return false, e.released(r)
 	}
 	cursor := r.held[r.scan]
 	message, err := e.store.Get(context.WithoutCancel(e.ctx), r.heldKey(cursor))
@@ -138,21 +137,25 @@ func (e *engine) releaseNext(r *room) (more bool, err error) {
 }
 
 // released ends the waiting of a room: what is left is only of epochs to come.
-func (e *engine) released(r *room) {
+func (e *engine) released(r *room) error {
 	r.releasing, r.blocked = false, false
 	if len(r.held) > 0 {
 		e.awaitGap(r)
 	}
 	e.startOutbox(r)
 	e.startChange(r)
-	e.dropEmpty(r)
+	return e.dropEmpty(r)
 }
 
-// dropEmpty forgets a room that has come to nothing: it was only known for what was held.
-func (e *engine) dropEmpty(r *room) {
-	if r.rec.order == 0 && r.join == nil && r.change == nil && len(r.held) == 0 {
-		delete(e.rooms, r.id)
+// dropEmpty forgets a room that has come to nothing: it was only known for what was held, or for a join that failed.
+func (e *engine) dropEmpty(r *room) error {
+	if r.rec.order > 0 || r.join != nil || r.joining || r.change != nil || r.blocked {
+		return nil
 	}
+	b := new(batch)
+	e.forgetHeld(b, r)
+	delete(e.rooms, r.id)
+	return e.commit(b)
 }
 
 // epoch is that of the group, 0 if there is none in memory.

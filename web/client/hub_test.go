@@ -56,10 +56,12 @@ type hub struct {
 	book     *consentBook // nil: everybody has consented
 	hideFrom mimi.UserID  // who is told nothing of it
 
-	others  map[mimi.ProviderID]*provider       // the providers beside a.example
-	away    func(op api.Op, target string) bool // whether another provider cannot be reached for that; nil: never
-	left    []string                            // who said to have left what, "client room"
-	allowed bool                                // whatever away says
+	others   map[mimi.ProviderID]*provider       // the providers beside a.example
+	away     func(op api.Op, target string) bool // whether another provider cannot be reached for that; nil: never
+	left     []string                            // who said to have left what, "client room"
+	allowed  bool                                // whatever away says
+	nameless bool                                // nobody tells names of people of other providers
+	lies     []byte                              // what others are told to be the identity root of a.example
 }
 
 // cursorShift leaves room between cursors for events that a test slips in.
@@ -108,18 +110,19 @@ func (h *hub) user(name string) mimi.UserID {
 
 // hubConn is one connection; it implements client.Conn for the browser's end.
 type hubConn struct {
-	h        *hub
-	user     mimi.UserID
-	client   mimi.ClientID
-	nonce    [api.NonceSize]byte
-	toHub    chan []byte
-	toClient chan []byte
-	closed   chan struct{}
-	once     sync.Once
-	bell     chan struct{}
-	cursor   uint64
-	hello    bool
-	caughtUp bool
+	h         *hub
+	transport *transport
+	user      mimi.UserID
+	client    mimi.ClientID
+	nonce     [api.NonceSize]byte
+	toHub     chan []byte
+	toClient  chan []byte
+	closed    chan struct{}
+	once      sync.Once
+	bell      chan struct{}
+	cursor    uint64
+	hello     bool
+	caughtUp  bool
 }
 
 // transport dials the hub as one user.
@@ -145,7 +148,7 @@ func (tr *transport) Dial(context.Context) (client.Conn, error) {
 	if tr.down {
 		return nil, errors.New("no network")
 	}
-	c := &hubConn{h: tr.h, user: tr.user, toHub: make(chan []byte, 16), toClient: make(chan []byte, 16),
+	c := &hubConn{h: tr.h, transport: tr, user: tr.user, toHub: make(chan []byte, 16), toClient: make(chan []byte, 16),
 		closed: make(chan struct{}), bell: make(chan struct{}, 1)}
 	_, _ = rand.Read(c.nonce[:])
 	tr.h.mu.Lock()
@@ -299,8 +302,11 @@ func (c *hubConn) pump() {
 		}
 		c.cursor = cursor
 		bodies := [][]byte{e.body}
-		if c.h.tamper != nil {
-			bodies = c.h.tamper(e, cursor, c.client)
+		c.h.mu.Lock()
+		tamper := c.h.tamper
+		c.h.mu.Unlock()
+		if tamper != nil {
+			bodies = tamper(e, cursor, c.client)
 		}
 		for i, body := range bodies {
 			c.send(&api.Event{Cursor: cursor<<cursorShift + uint64(i), Room: e.room.String(), Message: body})
@@ -685,7 +691,7 @@ func (h *hub) profiles(req *api.Request) ([]byte, error) {
 	var out api.ProfileList
 	for _, s := range list {
 		if u, err := mimi.ParseUserID(s); err == nil {
-			if name, ok := h.users[u]; ok {
+			if name, ok := h.users[u]; ok && (u.Provider().Host() == "a.example" || !h.nameless) {
 				out = append(out, api.Profile{User: s, DisplayName: name})
 			}
 		}

@@ -87,7 +87,7 @@ func (e *engine) lacks(id mimi.RoomID) bool {
 	if r == nil {
 		return true
 	}
-	if len(r.held) > 0 {
+	if r.blocked {
 		return false // what lets us in may be among that
 	}
 	if r.rec.removed {
@@ -106,8 +106,7 @@ func (e *engine) startJoin(r *room) {
 		e.runJoin(ctx, r)
 		_ = e.do(ctx, func() error {
 			r.joining = false
-			e.dropEmpty(r)
-			return nil
+			return e.dropEmpty(r)
 		})
 	})
 }

@@ -19,14 +19,15 @@ const (
 	commitSpread = 2 * time.Second
 )
 
-// onProposals keeps the proposals of a bundle, of which the first was processed already.
+// onProposals keeps the proposals of a bundle, of which the first was processed already. Our own are known, but wait for
+// a commit like the others.
 func (e *engine) onProposals(b *batch, r *room, f *wire.FanoutMessage) string {
 	for _, m := range f.MoreProposals {
 		_, err := r.group.Process(m.Message)
 		if err != nil && e.rootsWanted() {
 			return heldForRoots // what is kept in memory by now will be known again then
 		}
-		if err != nil && !errors.Is(err, mls.ErrReplayed) {
+		if err != nil && !errors.Is(err, mls.ErrReplayed) && !errors.Is(err, mls.ErrOwnMessage) {
 			e.drop(dropCrypto)
 		}
 	}
@@ -83,7 +84,7 @@ func (e *engine) startCommitting(r *room) {
 
 // commitPending makes a commit of the pending proposals, unless one of ours is on its way or cannot be.
 func (e *engine) commitPending(r *room) error {
-	if !r.proposals || r.change != nil || !r.usable() {
+	if r.change != nil || !r.usable() {
 		return nil
 	}
 	g, err := e.groupOf(r)
