@@ -22,6 +22,14 @@ func (tx *Tx) EndMember(room, device, toEvent int64) error {
 	return members.end(tx, room, device, toEvent)
 }
 
+// EndMemberKnown is EndMember for a device that says itself that it is out. It cannot speak of a membership that began
+// behind what it has stored, which is at least up to an event; then it reports false and nothing changes.
+func (tx *Tx) EndMemberKnown(room, device, toEvent, stored int64) (bool, error) {
+	n, err := tx.exec(`UPDATE member SET to_event = ? WHERE device = ? AND room = ? AND to_event IS NULL
+		AND from_event <= max(?, (SELECT cursor FROM device WHERE id = ?))`, toEvent, device, room, stored, device)
+	return n > 0, err
+}
+
 // SetMemberMessages says whether a member gets a room's messages from an event on, which is none itself. One who is no
 // member, or for whom it is so already, stays as it is.
 func (tx *Tx) SetMemberMessages(room, device, fromEvent int64, messages bool) error {

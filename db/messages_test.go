@@ -434,3 +434,38 @@ func TestMembers(t *testing.T) {
 		return nil
 	})
 }
+
+// TestNT12MembershipThatBeganLater: who says that it is out of a room cannot mean a membership of which it has not heard.
+func TestNT12MembershipThatBeganLater(t *testing.T) {
+	s := newMessageStore(t)
+	s.write(t, func(tx *Tx) error {
+		room, device := s.rooms[0], s.devices[0]
+		if err := errors.Join(tx.AddMember(room, device, 5), tx.AddMember(room, s.devices[1], 5)); err != nil {
+			return err
+		}
+		for _, c := range []struct {
+			stored int64
+			want   bool
+		}{{4, false}, {5, true}, {9, false}} {
+			if ended, err := tx.EndMemberKnown(room, device, 7, c.stored); err != nil || ended != c.want {
+				t.Errorf("stored %d: ended %v, %v", c.stored, ended, err)
+			}
+		}
+		if list, err := tx.Members(room); err != nil || len(list) != 1 || list[0].Device != s.devices[1] {
+			t.Errorf("members: %+v %v", list, err)
+		}
+		if err := errors.Join(tx.AddMember(room, device, 9), tx.SetDeviceCursor(device, 8)); err != nil {
+			return err
+		}
+		if ended, err := tx.EndMemberKnown(room, device, 12, 0); err != nil || ended {
+			t.Errorf("a later membership ended: %v %v", ended, err)
+		}
+		if err := tx.SetDeviceCursor(device, 9); err != nil {
+			return err
+		}
+		if ended, err := tx.EndMemberKnown(room, device, 12, 0); err != nil || !ended {
+			t.Errorf("a membership that the device knows does not end: %v %v", ended, err)
+		}
+		return nil
+	})
+}

@@ -228,8 +228,8 @@ func (f *follower) publish(n *notification, err error) {
 	f.fanout.publish(list...)
 }
 
-// Left takes a device out of a room of another provider: it says so itself.
-func (f *follower) Left(ctx context.Context, id mimi.RoomID, device int64) error {
+// Left takes a device out of a room of another provider: it says so itself, having stored all events up to acked.
+func (f *follower) Left(ctx context.Context, id mimi.RoomID, device, acked int64) error {
 	r, err := f.rooms.acquire(ctx, id)
 	if err != nil || r.hub != nil {
 		return err
@@ -237,15 +237,18 @@ func (f *follower) Left(ctx context.Context, id mimi.RoomID, device int64) error
 	defer r.release()
 	r.retain()
 	stored := make(chan error, 1)
+	ended := false
 	f.db.Enqueue(func(tx *db.Tx) error {
 		head, err := tx.Head()
 		if err != nil {
 			return err
 		}
-		return tx.EndMember(r.id, device, head)
+		// somebody may have let it in again while it said that
+		ended, err = tx.EndMemberKnown(r.id, device, head, acked)
+		return err
 	}, func(err error) {
 		p := publication{room: r}
-		if err == nil {
+		if err == nil && ended {
 			p.changes, p.leave = true, []int64{device}
 		}
 		f.fanout.publish(p)
@@ -362,7 +365,7 @@ func (s *socket) left(r *api.Request) ([]byte, error) {
 	if err != nil || len(r.Body) > 0 || id.Provider() == s.m.domain {
 		return nil, opBadRequest
 	}
-	if err := s.m.follower.Left(s.context, id, s.device); err != nil && !errors.Is(err, opUnknown) {
+	if err := s.m.follower.Left(s.context, id, s.device, s.known); err != nil && !errors.Is(err, opUnknown) {
 		return nil, err
 	}
 	return nil, nil

@@ -86,6 +86,7 @@ type socket struct {
 	client mimi.ClientID
 	device int64
 	acked  int64 // what was acknowledged and not yet stored
+	known  int64 // what was acknowledged at all
 	stored time.Time
 
 	lastRead atomic.Int64 // when the browser was last heard, for check
@@ -441,7 +442,7 @@ func (s *socket) ack(cursor uint64) {
 	if s.device == 0 || cursor > 1<<62 {
 		return
 	}
-	s.acked = max(s.acked, int64(cursor))
+	s.acked, s.known = max(s.acked, int64(cursor)), max(s.known, int64(cursor))
 	s.storeAck(false)
 }
 

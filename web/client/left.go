@@ -47,6 +47,10 @@ func (e *engine) startTelling() {
 	e.spawn(func(ctx context.Context) {
 		for failures := 0; ctx.Err() == nil; {
 			var id mimi.RoomID
+			// The acknowledgement goes first: the provider sees from it of which membership we speak.
+			if e.wait(ctx, func() bool { return !e.ready() || e.acked >= e.cursor }) != nil {
+				return
+			}
 			err := e.do(ctx, func() error {
 				for id = range e.left {
 					break
