@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ import (
 
 const (
 	maxInFlight  = 256     // requests of one socket that wait for the database
+	maxAsides    = 64      // requests of one socket that may wait for another provider
 	maxReplies   = 4 << 20 // octets of answers a socket may leave unread before it is not listened to
 	readLimit    = api.MaxClientFrame + 4096
 	readLimitBig = api.MaxBulkFrame + 4096 // once the device is known
@@ -79,6 +81,7 @@ type socket struct {
 	context context.Context // ends with the socket
 	cancel  context.CancelFunc
 	slots   chan struct{} // requests that wait for the database
+	asides  chan struct{} // requests that may wait for another provider
 
 	sessionEnds int64 // as far as keepAlive knows; 0: it has not looked
 
@@ -112,7 +115,8 @@ func (m *messenger) ServeSocket(w http.ResponseWriter, r *http.Request, who prin
 		return
 	}
 	conn.SetReadLimit(readLimit)
-	s := &socket{m: m, conn: conn, account: account, slots: make(chan struct{}, maxInFlight)}
+	s := &socket{m: m, conn: conn, account: account, slots: make(chan struct{}, maxInFlight),
+		asides: make(chan struct{}, maxAsides)}
 	s.outgoing.init()
 	s.lastRead.Store(time.Now().UnixNano())
 	s.context, s.cancel = context.WithCancel(m.context)
@@ -277,8 +281,8 @@ func (s *socket) check(now time.Time) {
 	})
 }
 
-// request carries out one request and answers it, in order; only submitted messages are answered later, so that many
-// can wait for one commit of the database.
+// request carries out one request and answers it, in order. Only submitted messages are answered later, so that many
+// can wait for one commit of the database, and so is what may wait for another provider.
 func (s *socket) request(r *api.Request) {
 	if !r.Op.Valid() {
 		s.refuse(r, opUnknownOp)
@@ -296,9 +300,52 @@ func (s *socket) request(r *api.Request) {
 		s.submit(r)
 		return
 	}
-	var body []byte
+	if s.elsewhere(r) {
+		s.aside(r)
+		return
+	}
 	err := error(opInternal) // should it panic
+	var body []byte
 	s.apart(func() { body, err = s.dispatch(r) })
+	s.finish(r, body, err)
+}
+
+// elsewhere reports whether a request may have to wait for another provider, which may take a minute to be given up.
+func (s *socket) elsewhere(r *api.Request) bool {
+	switch r.Op {
+	case api.OpKeyMaterial, api.OpProfiles:
+		return s.device != 0 // whose packages or names they are is in the body
+	case api.OpUpdate, api.OpGroupInfo, api.OpIdentityRoots, api.OpIdentifierQuery:
+		return r.Target != "" && !s.m.isOurs(r.Target)
+	}
+	return false
+}
+
+// isOurs reports whether a URI is of this provider.
+func (m *messenger) isOurs(uri string) bool {
+	own := m.domain.String()
+	return uri == own || strings.HasPrefix(uri, own+"/")
+}
+
+// aside carries out a request beside the others, so that they do not wait for it. A browser has no use for more at once
+// than are let in.
+func (s *socket) aside(r *api.Request) {
+	select {
+	case s.asides <- struct{}{}:
+	default:
+		s.refuse(r, opRateLimited)
+		return
+	}
+	s.m.running.Go(func() {
+		defer func() { <-s.asides }()
+		defer s.recovered()
+		body, err := s.dispatch(r)
+		s.finish(r, body, err)
+	})
+}
+
+// finish answers a request that was carried out.
+func (s *socket) finish(r *api.Request, body []byte, err error) {
 	if err != nil {
 		s.refuse(r, err)
 		return

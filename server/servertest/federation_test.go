@@ -160,3 +160,56 @@ func timeline(u *servertest.User, room string) []client.MessageView {
 	page, _ := u.Session.Timeline(ctx, room, "", 200)
 	return slices.DeleteFunc(page.Messages, func(m client.MessageView) bool { return m.Kind != "message" })
 }
+
+// TestHubHangs: a hub that takes everything and answers nothing is told to be away, and holds up nothing else: neither
+// our other rooms nor the connection.
+func TestHubHangs(t *testing.T) {
+	providers(t, func(n *servertest.Net, a, b, _ *servertest.Provider) {
+		alice, bob, dave := a.User("alice"), b.User("bob"), a.User("dave")
+		online(t, alice, bob, dave)
+		remote, err := bob.Session.NewChat(ctx, "alice@a.example")
+		must(t, err)
+		until(t, "alice is in", has(alice, remote.ID))
+		local, err := alice.Session.NewChat(ctx, "dave")
+		must(t, err)
+		until(t, "dave is in", has(dave, local.ID))
+		n.Internet.Link("a.example", "b.example").Stall()
+		_, err = alice.Session.Send(ctx, remote.ID, "waits")
+		must(t, err)
+		done := make(chan error, 1)
+		go func() {
+			_, err := alice.Session.NewChat(ctx, "nobody@b.example") // asks b for key packages
+			done <- err
+		}()
+		time.Sleep(time.Second)
+		start := time.Now()
+		_, err = alice.Session.Send(ctx, local.ID, "goes on")
+		must(t, err)
+		sees(t, dave, local.ID, "goes on")
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("a message within the provider waited %v for another provider", took)
+		}
+		away := func(want bool) func() bool {
+			return func() bool {
+				list, _ := alice.Session.Rooms(ctx)
+				return slices.ContainsFunc(list, func(r client.RoomView) bool { return r.ID == remote.ID && r.HubAway == want })
+			}
+		}
+		until(t, "the notice", away(true))
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("the notice took %v", took)
+		}
+		if err := <-done; err == nil {
+			t.Error("a chat with somebody of a provider that hangs")
+		}
+		for range 100 {
+			time.Sleep(5 * time.Second)
+			if s := alice.Session.State(ctx); !s.Online {
+				t.Fatal("the connection broke")
+			}
+		}
+		n.Internet.Link("a.example", "b.example").Heal()
+		sees(t, bob, remote.ID, "waits")
+		until(t, "no notice", away(false))
+	})
+}

@@ -266,7 +266,7 @@ func (e *engine) deliver(ctx context.Context, r *room, s step) error {
 	if s.kind == changeCreate {
 		op = api.OpCreateRoom
 	}
-	body, err := l.call(ctx, op, r.id.String(), s.request)
+	body, err := e.callHub(ctx, l, op, r, s.request)
 	if isAway(err) {
 		e.awaitHub(ctx, r)
 		return ctx.Err()

@@ -22,6 +22,7 @@ var (
 const (
 	dialTimeout  = 20 * time.Second
 	callTimeout  = 30 * time.Second
+	awayTimeout  = 90 * time.Second // where our provider may ask another, and give that one a minute
 	pingInterval = 30 * time.Second
 	replacedWait = time.Minute // another engine of this device took over; do not fight it
 )
@@ -119,7 +120,7 @@ func (l *link) ack(cursor uint64) bool {
 
 // call sends a request and waits for the body of its answer.
 func (l *link) call(ctx context.Context, op api.Op, target string, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patience(op))
 	defer cancel()
 	id, answer := l.register()
 	defer l.forget(id)
@@ -144,10 +145,19 @@ func (l *link) call(ctx context.Context, op api.Op, target string, body []byte) 
 		return nil, errLinkLost
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			l.close(errLinkLost) // whoever does not answer in 30 s is gone
+			l.close(errLinkLost) // whoever does not answer in time is gone
 		}
 		return nil, ctx.Err()
 	}
+}
+
+// patience is how long an operation may take. A connection that is dead is found out by pings.
+func patience(op api.Op) time.Duration {
+	switch op {
+	case api.OpPing, api.OpHello, api.OpRegisterDevice, api.OpPublishKeyPackages, api.OpRooms, api.OpCreateRoom, api.OpLeft:
+		return callTimeout
+	}
+	return awayTimeout
 }
 
 // machineCode keeps what a server may put into our diagnostics short and plain.

@@ -3,12 +3,28 @@ package client
 import (
 	"context"
 	"errors"
+	"sync/atomic"
+	"time"
 
 	"kith/web/api"
 )
 
 // The hub of a room may be another provider's, and that may be away for days. What we want of it stays stored and is
 // tried again: soon at first, then every few minutes, and at once when the room has news or the connection is new.
+
+// slowHub is when people are told that a hub does not answer, long before it is given up.
+const slowHub = 10 * time.Second
+
+// callHub asks the hub of a room.
+func (e *engine) callHub(ctx context.Context, l *link, op api.Op, r *room, body []byte) ([]byte, error) {
+	var over atomic.Bool
+	slow := time.AfterFunc(slowHub, func() {
+		_ = e.do(ctx, func() error { e.showAway(r, r.away || e.link == l && !over.Load()); return nil })
+	})
+	defer slow.Stop()
+	defer over.Store(true)
+	return l.call(ctx, op, r.id.String(), body)
+}
 
 // isAway reports whether an operation failed because another provider could not be reached.
 func isAway(err error) bool {
@@ -30,6 +46,10 @@ func (e *engine) setAway(r *room, away bool) {
 	} else {
 		r.failures = 0
 	}
+	e.showAway(r, away)
+}
+
+func (e *engine) showAway(r *room, away bool) {
 	if r.away != away {
 		r.away = away
 		e.roomsChanged = true
@@ -59,7 +79,7 @@ func (e *engine) late(ctx context.Context, r *room, err error) error {
 		return err
 	}
 	_ = e.do(context.WithoutCancel(ctx), func() error {
-		if r.away {
+		if r.away || r.id.Provider() != e.user.Provider() && e.link != nil {
 			err = fail(CodeHubUnreachable, "the room's hub cannot be reached")
 		}
 		return nil

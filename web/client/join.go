@@ -166,7 +166,7 @@ func (e *engine) prepareJoin(ctx context.Context, l *link, r *room) (p *pendingJ
 	}
 	body, err := req.Bytes()
 	if err == nil {
-		body, err = l.call(ctx, api.OpGroupInfo, r.id.String(), body)
+		body, err = e.callHub(ctx, l, api.OpGroupInfo, r, body)
 	}
 	if err != nil {
 		return nil, err
@@ -271,7 +271,7 @@ func (e *engine) refusedJoin(r *room) error {
 
 // deliverJoin sends the external commit; it reports whether the join is over.
 func (e *engine) deliverJoin(ctx context.Context, l *link, r *room, p *pendingJoin) (done bool, _ error) {
-	body, err := l.call(ctx, api.OpUpdate, r.id.String(), p.request)
+	body, err := e.callHub(ctx, l, api.OpUpdate, r, p.request)
 	var resp *wire.UpdateRoomResponse
 	var status *statusError
 	if err == nil {

@@ -129,7 +129,7 @@ func (e *engine) runOutbox(ctx context.Context, r *room) {
 		if err != nil || o == nil {
 			return
 		}
-		body, err := l.call(ctx, api.OpSubmitMessage, r.id.String(), sent.request)
+		body, err := e.callHub(ctx, l, api.OpSubmitMessage, r, sent.request)
 		if isAway(err) {
 			e.awaitHub(ctx, r)
 			continue
