@@ -147,7 +147,7 @@ func (h *Hub) Submit(now uint64, from Origin, req *wire.SubmitMessageRequest) (w
 	}
 	h.last = h.stamp(now)
 	resp.StatusCode, resp.AcceptedTimestamp = wire.SubmitAccepted, h.last
-	return resp, wire.FanoutApplication(h.last, req.AppMessage), nil
+	return resp, wire.FanoutApplication(h.last, req.AppMessage, nil), nil
 }
 
 // maySend checks everything about a message but its epoch.

@@ -107,10 +107,17 @@ func (m *FanoutMessage) marshal(b *cryptobyte.Builder) {
 // Bytes encodes the event.
 func (m *FanoutMessage) Bytes() ([]byte, error) { return encode(m.marshal) }
 
-// FanoutApplication encodes the event of an unfranked application message in one allocation.
-func FanoutApplication(timestamp uint64, m MLSMessage) []byte {
-	out := make([]byte, 0, 8+len(m.Raw)+1)
+// FanoutApplication encodes the event of an application message in one allocation. frank is nil if it was not franked.
+func FanoutApplication(timestamp uint64, m MLSMessage, frank *Frank) []byte {
+	size := 8 + len(m.Raw) + 1
+	if frank != nil {
+		size += len(frank.ServerFrank) + 2 + 2 + len(frank.FrankingIntegritySignature)
+	}
+	out := make([]byte, 0, size)
 	out = binary.BigEndian.AppendUint64(out, timestamp)
 	out = append(out, m.Raw...)
-	return append(out, 0) // optional<Frank>: absent
+	if frank == nil {
+		return append(out, 0) // optional<Frank>: absent
+	}
+	return frank.append(append(out, 1))
 }

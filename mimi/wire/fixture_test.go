@@ -202,6 +202,8 @@ func (w *world) queries(r *rand.Rand) []body {
 		&wire.AbuseReport{AllegedAbuserURI: bob, Note: text(r)},
 		&wire.AbuseReport{ReportingUser: alice, AllegedAbuserURI: bob, AbuseExtensions: ext, Messages: []wire.AbusiveMessage{
 			{MessageContent: random(r, 40), Frank: wire.Frank{FrankingSignatureSuite: 1}, AcceptedTimestamp: r.Uint64()}}},
+		&wire.FrankingAgentData{FrankingSignatureKey: w.key.Public(), Credential: w.credential},
+		&wire.Frank{FrankingSignatureSuite: 1, FrankingIntegritySignature: random(r, 80)},
 	}
 }
 
@@ -232,6 +234,10 @@ func reparse(like any, data []byte) (body, error) {
 		return wire.UnmarshalConsentEntry(data)
 	case *wire.AbuseReport:
 		return wire.UnmarshalAbuseReport(data)
+	case *wire.FrankingAgentData:
+		return wire.UnmarshalFrankingAgentData(data)
+	case *wire.Frank:
+		return wire.UnmarshalFrank(data)
 	case *wire.IdentifierRequest:
 		return wire.UnmarshalIdentifierRequest(data)
 	case *wire.IdentifierResponse:

@@ -39,7 +39,7 @@ func TestNT1SeveralEventsInOneBody(t *testing.T) {
 	w := newWorld(t)
 	var stream []byte
 	for i := range uint64(3) {
-		stream = append(stream, wire.FanoutApplication(i, w.application)...)
+		stream = append(stream, wire.FanoutApplication(i, w.application, nil)...)
 	}
 	list := must[[]*wire.FanoutMessage](t)(wire.UnmarshalFanoutMessages(stream))
 	if len(list) != 3 || list[2].Timestamp != 2 || !bytes.Equal(list[1].Message.Raw, w.application.Raw) {
@@ -61,7 +61,7 @@ func TestNT1FanoutIsTimestampMessageAndNoFrank(t *testing.T) {
 	if got := must[[]byte](t)(event.Bytes()); !bytes.Equal(got, want) {
 		t.Errorf("general encoding differs")
 	}
-	if got := wire.FanoutApplication(0x0102030405060708, w.application); !bytes.Equal(got, want) {
+	if got := wire.FanoutApplication(0x0102030405060708, w.application, nil); !bytes.Equal(got, want) {
 		t.Errorf("fast encoding differs")
 	}
 }
@@ -306,7 +306,7 @@ func BenchmarkSubmitToFanout(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if len(wire.FanoutApplication(1, r.AppMessage)) == 0 {
+		if len(wire.FanoutApplication(1, r.AppMessage, nil)) == 0 {
 			b.Fatal("empty")
 		}
 	}
