@@ -129,10 +129,10 @@ func (h *Hub) MayReceive(user mimi.UserID) bool {
 func (h *Hub) stamp(now uint64) uint64 { return max(now, h.last+1) }
 
 // Submit decides about an application message. It returns the response and, if the message is
-// accepted, the event to distribute. The time of the last event is all that changes.
+// accepted, what becomes the event to distribute. The time of the last event is all that changes.
 //
 // draft-ietf-mimi-protocol-06, Section 5.4
-func (h *Hub) Submit(now uint64, from Origin, req *wire.SubmitMessageRequest) (wire.SubmitMessageResponse, []byte, error) {
+func (h *Hub) Submit(now uint64, from Origin, req *wire.SubmitMessageRequest) (wire.SubmitMessageResponse, *Accepted, error) {
 	resp := wire.SubmitMessageResponse{Protocol: wire.ProtocolMLS10, StatusCode: wire.SubmitNotAllowed}
 	if !h.maySend(from, req) {
 		return resp, nil, nil
@@ -147,7 +147,7 @@ func (h *Hub) Submit(now uint64, from Origin, req *wire.SubmitMessageRequest) (w
 	}
 	h.last = h.stamp(now)
 	resp.StatusCode, resp.AcceptedTimestamp = wire.SubmitAccepted, h.last
-	return resp, wire.FanoutApplication(h.last, req.AppMessage, nil), nil
+	return resp, h.accept(req), nil
 }
 
 // maySend checks everything about a message but its epoch.

@@ -150,11 +150,11 @@ func TestSM5TimesIncrease(t *testing.T) {
 func TestSM5EventIsTheMessage(t *testing.T) {
 	w, alice, _, _, _ := trio(t)
 	req := alice.say("x")
-	resp, event, err := w.hub.Submit(w.ms(), room.From(alice.id), req)
+	resp, accepted, err := w.hub.Submit(w.ms(), room.From(alice.id), req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := must[*wire.FanoutMessage](t)(wire.UnmarshalFanoutMessage(event))
+	m := must[*wire.FanoutMessage](t)(wire.UnmarshalFanoutMessage(accepted.Event(nil)))
 	if m.Timestamp != resp.AcceptedTimestamp || !bytes.Equal(m.Message.Raw, req.AppMessage.Raw) || m.Frank != nil {
 		t.Error("event differs from the message")
 	}
@@ -193,8 +193,8 @@ func BenchmarkSubmit(b *testing.B) {
 	now := w.ms()
 	b.ReportAllocs()
 	for b.Loop() {
-		resp, event, err := w.hub.Submit(now, room.From(alice.id), req)
-		if err != nil || event == nil || resp.StatusCode != wire.SubmitAccepted {
+		resp, accepted, err := w.hub.Submit(now, room.From(alice.id), req)
+		if err != nil || accepted == nil || len(accepted.Event(nil)) == 0 || resp.StatusCode != wire.SubmitAccepted {
 			b.Fatal(resp)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"kith/mimi"
 	"kith/mimi/mls"
 	"kith/mimi/policy"
+	"kith/mimi/wire"
 )
 
 // contentType is the media type of application data without a stated one: the first of the room's list.
@@ -100,6 +101,7 @@ type Spec struct {
 	Name    string
 	Creator mimi.UserID
 	Hub     mls.ExternalSender
+	Agent   *wire.FrankingAgentData // the hub's; nil: the room has no franks
 	// Template is what roles and base policy the room starts with. Peer settles it.
 	Template policy.Template
 	// Organisations are the providers that a room of template Firm is for, the host first.
@@ -169,6 +171,9 @@ func NewRoomExtensions(s Spec) (mls.Extensions, error) {
 	}
 	if list := template.Preauth(organisations...); list != nil {
 		components = append(components, component{policy.PreauthList, list})
+	}
+	if s.Agent != nil {
+		components = append(components, component{policy.FrankingAgent, s.Agent})
 	}
 	var dict mls.AppDataDictionary
 	ids := mls.ComponentsList{mls.ComponentAppComponents}

@@ -7,6 +7,7 @@ import (
 	"kith/mimi"
 	"kith/mimi/mls"
 	"kith/mimi/policy"
+	"kith/mimi/wire"
 )
 
 // maxComponents limits the components of a room; some forty are defined.
@@ -37,6 +38,7 @@ type View struct {
 	byClient map[mimi.ClientID]int
 	senders  []string // what external_senders are called in the participant list
 	safeAAD  bool
+	agent    *wire.FrankingAgentData // nil: the hub does not frank
 	// tolerance is by how many epochs an application message may be late.
 	tolerance uint8
 	framed    []mls.MediaType // content_media_types
@@ -106,6 +108,7 @@ func (v *View) readContext(users []string) error {
 		return err
 	}
 	_, v.safeAAD = dict.Get(mls.ComponentSafeAAD)
+	v.agent = readAgent(dict)
 	if data, ok := dict.Get(policy.MLSOperationalPolicy); ok {
 		v.tolerance = policy.EpochTolerance(data)
 	}

@@ -381,16 +381,16 @@ func (d *device) say(text string) *wire.SubmitMessageRequest {
 func (w *world) submit(d *device, req *wire.SubmitMessageRequest) wire.SubmitMessageResponse {
 	w.t.Helper()
 	req = must[*wire.SubmitMessageRequest](w.t)(wire.UnmarshalSubmitMessageRequest(must[[]byte](w.t)(req.Bytes())))
-	resp, event, err := w.hub.Submit(w.ms(), room.From(d.id), req)
+	resp, accepted, err := w.hub.Submit(w.ms(), room.From(d.id), req)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if (event != nil) != (resp.StatusCode == wire.SubmitAccepted) {
+	if (accepted != nil) != (resp.StatusCode == wire.SubmitAccepted) {
 		w.t.Fatal("event and response do not match")
 	}
-	if event != nil {
+	if accepted != nil {
 		for _, d := range w.devices {
-			d.receive(event)
+			d.receive(accepted.Event(nil))
 		}
 	}
 	return resp
