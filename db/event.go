@@ -65,6 +65,12 @@ func (tx *Tx) EventByHash(room int64, hash []byte) (Event, error) {
 	return e, err
 }
 
+// EventBody returns the FanoutMessage of an event, or [ErrNotFound].
+func (tx *Tx) EventBody(id int64) (body []byte, err error) {
+	err = tx.one(`SELECT body FROM event WHERE id = ?`, []any{id}, &body)
+	return body, err
+}
+
 // LastTime returns the accepted_timestamp of a room's newest event, or 0.
 func (tx *Tx) LastTime(room int64) (ts int64, err error) {
 	err = tx.one(`SELECT ts FROM event WHERE room = ? ORDER BY id DESC LIMIT 1`, []any{room}, &ts)

@@ -87,31 +87,45 @@ func (h *localHub) Submit(ctx context.Context, from room.Origin, id mimi.RoomID,
 		return
 	}
 	defer r.release()
+	franked := h.decide(ctx, r, from, req, requestHash(body), answer)
+	// Here the room is free again for the next message. If the database is faster, it has the frank made itself.
+	if franked != nil {
+		_, _ = franked()
+	}
+}
+
+// decide is the part of Submit that holds the room's lock. It returns the rest of the work on an accepted message.
+func (h *localHub) decide(ctx context.Context, r *localRoom, from room.Origin, req *wire.SubmitMessageRequest, hash []byte, answer func([]byte, error)) frankFunc {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	resp, event, err := r.hub.Submit(h.millis(), from, req)
+	resp, accepted, err := r.hub.Submit(h.millis(), from, req)
 	if err != nil {
 		answer(nil, opBadRequest)
-		return
+		return nil
 	}
-	if event == nil {
-		answer(h.submitRefused(ctx, r, requestHash(body), resp))
-		return
+	if accepted == nil {
+		answer(h.submitRefused(ctx, r, hash, resp))
+		return nil
 	}
-	h.store(r, db.Event{Room: r.id, Time: int64(resp.AcceptedTimestamp), Kind: db.EventMessage, Hash: requestHash(body), Body: event}, resp, answer)
+	franked := h.frank(accepted)
+	h.store(r, db.Event{Room: r.id, Time: int64(accepted.Timestamp), Kind: db.EventMessage, Hash: hash}, resp, franked, answer)
+	return franked
 }
 
 // submitRefused answers a refused message, unless it was accepted before: then the answer is the same again, although
 // the room has moved on (SM-4).
 func (h *localHub) submitRefused(ctx context.Context, r *liveRoom, hash []byte, resp wire.SubmitMessageResponse) ([]byte, error) {
 	var before db.Event
+	var frank *wire.Frank
 	err := h.db.Read(ctx, func(tx *db.Tx) (err error) {
-		before, err = tx.EventByHash(r.id, hash)
+		if before, err = tx.EventByHash(r.id, hash); err == nil && before.Kind == db.EventMessage {
+			frank, err = frankOf(tx, before.ID)
+		}
 		return err
 	})
 	switch {
 	case err == nil && before.Kind == db.EventMessage:
-		resp = wire.SubmitMessageResponse{Protocol: wire.ProtocolMLS10, StatusCode: wire.SubmitAccepted, AcceptedTimestamp: uint64(before.Time)}
+		resp = wire.SubmitMessageResponse{Protocol: wire.ProtocolMLS10, StatusCode: wire.SubmitAccepted, AcceptedTimestamp: uint64(before.Time), Frank: frank}
 	case err == nil || errors.Is(err, db.ErrNotFound):
 		h.metrics.refused(api.OpSubmitMessage.String(), submitCode(resp))
 	default:
@@ -129,12 +143,19 @@ func submitCode(resp wire.SubmitMessageResponse) string {
 
 // store queues an accepted message. The answer goes out only when the database has it (SM-4, draft-ietf-mimi-protocol-06,
 // Section 5.5: accepted is a commitment to distribute).
-func (h *localHub) store(r *liveRoom, e db.Event, resp wire.SubmitMessageResponse, answer func([]byte, error)) {
+func (h *localHub) store(r *liveRoom, e db.Event, resp wire.SubmitMessageResponse, franked frankFunc, answer func([]byte, error)) {
 	r.retain()
 	var stored db.Event
 	var fresh bool
 	h.db.Enqueue(func(tx *db.Tx) (err error) {
-		stored, fresh, err = tx.AppendEvent(e)
+		f, err := franked()
+		if err != nil {
+			return err
+		}
+		e.Body, resp.Frank = f.event, f.frank
+		if stored, fresh, err = tx.AppendEvent(e); err == nil && !fresh {
+			resp.Frank, err = frankOf(tx, stored.ID)
+		}
 		return err
 	}, func(err error) {
 		p := publication{room: r, message: true}
@@ -526,6 +547,11 @@ func (h *localHub) Create(ctx context.Context, from mimi.ClientID, id mimi.RoomI
 	created, resp, err := room.Create(h.mls, h.millis(), from, id, h.authority.HubSender(), message.GroupInfo, mls.RatchetTree(req.RatchetTree))
 	if err != nil {
 		return nil, opBadRequest
+	}
+	if created != nil { // FR-3: nobody names another key as ours
+		if refused := created.CheckAgent(h.authority.AgentKey()); refused != nil {
+			created, resp = nil, refused
+		}
 	}
 	if created == nil {
 		h.metrics.refused(api.OpCreateRoom.String(), api.CodeNotAllowed)

@@ -37,6 +37,8 @@ type authority struct {
 
 	mu  sync.Mutex
 	hub *x509.Certificate
+
+	agent frankingAgent
 }
 
 // Keys of the authority's settings.
@@ -54,14 +56,9 @@ func openAuthority(ctx context.Context, store *db.DB, domain string, rand io.Rea
 		return nil, err
 	}
 	a := &authority{domain: domain, provider: provider, rand: rand, now: now, db: store}
-	err = store.Read(ctx, a.load)
+	err = store.Read(ctx, func(tx *db.Tx) error { return errors.Join(a.load(tx), a.loadAgent(tx)) })
 	if errors.Is(err, db.ErrNotFound) {
-		err = store.Write(ctx, func(tx *db.Tx) error {
-			if err := a.load(tx); !errors.Is(err, db.ErrNotFound) {
-				return err // another process was faster
-			}
-			return a.create(tx)
-		})
+		err = store.Write(ctx, a.ensure)
 	}
 	if err != nil {
 		return nil, err
@@ -98,6 +95,20 @@ func (a *authority) load(tx *db.Tx) error {
 	return nil
 }
 
+// ensure makes what is missing: everything at the first start, the franking agent in a database from before there was one.
+func (a *authority) ensure(tx *db.Tx) error {
+	for _, part := range []struct{ load, create func(*db.Tx) error }{{a.load, a.create}, {a.loadAgent, a.createAgent}} {
+		err := part.load(tx) // another process may have been faster
+		if errors.Is(err, db.ErrNotFound) {
+			err = part.create(tx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // create makes the root, and the hub's key and certificate.
 func (a *authority) create(tx *db.Tx) (err error) {
 	if _, a.rootKey, err = ed25519.GenerateKey(a.rand); err != nil {
@@ -109,7 +120,7 @@ func (a *authority) create(tx *db.Tx) (err error) {
 	if a.hubKey, err = mls.GenerateSignatureKey(mls.X25519AES128GCMSHA256Ed25519, a.rand); err != nil {
 		return err
 	}
-	if a.hub, err = a.makeHub(a.now()); err != nil {
+	if a.hub, err = a.certifyHub(a.hubKey, a.now()); err != nil {
 		return err
 	}
 	for key, value := range map[string][]byte{settingRootKey: a.rootKey.Seed(), settingRootCertificate: a.root.Raw,
@@ -138,16 +149,6 @@ func (a *authority) makeRoot() (*x509.Certificate, error) {
 		PermittedURIDomains:         []string{a.domain},
 	}
 	return a.sign(t, t, a.rootKey.Public().(ed25519.PublicKey))
-}
-
-// makeHub signs the certificate of the hub's external-sender key.
-func (a *authority) makeHub(now time.Time) (*x509.Certificate, error) {
-	t, err := leaf(now, a.provider.String())
-	if err != nil {
-		return nil, err
-	}
-	t.DNSNames = []string{a.domain} // CR-6
-	return a.sign(t, a.root, ed25519.PublicKey(a.hubKey.Public()))
 }
 
 // leaf is the common part of all certificates that are not the root.
@@ -216,9 +217,8 @@ func (a *authority) HubKey() *mls.SignatureKey { return a.hubKey }
 func (a *authority) HubSender() mls.ExternalSender {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.now()
-	if now.Before(a.hub.NotBefore) || now.After(a.hub.NotBefore.Add(certificateLife*2/3)) {
-		if fresh, err := a.makeHub(now); err == nil {
+	if now := a.now(); outlived(a.hub, now) {
+		if fresh, err := a.certifyHub(a.hubKey, now); err == nil {
 			a.hub = fresh
 			a.db.Enqueue(func(tx *db.Tx) error { return tx.SetSetting(settingHubCertificate, fresh.Raw) }, func(error) {})
 		}

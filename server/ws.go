@@ -190,8 +190,12 @@ func (s *socket) greet() error {
 	if err != nil {
 		return err
 	}
+	agent, err := s.m.Identity.FrankingAgent().Bytes()
+	if err != nil {
+		return err
+	}
 	return s.send(&api.Greeting{Nonce: s.nonce, Time: uint64(s.m.Now().UnixMilli()), User: s.account.User.String(),
-		DisplayName: s.account.DisplayName, Root: s.m.Identity.RootDER(), Hub: hub})
+		DisplayName: s.account.DisplayName, Root: s.m.Identity.RootDER(), Hub: hub, Agent: agent})
 }
 
 var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}

@@ -31,12 +31,16 @@ func readAgent(dict mls.AppDataDictionary) *wire.FrankingAgentData {
 	return agent
 }
 
-// MessageAAD is the authenticated data of an application message: it commits to the data where the hub franks. salt is
-// that of the content in it.
+// MessageAAD is the authenticated data of an application message in a group: it commits to the data where the hub franks.
+// salt is that of the content in it. It reads the context alone, because there is one for every message.
 //
 // draft-ietf-mimi-protocol-06, Section 5.4.1.1
-func (v *View) MessageAAD(salt [wire.SaltSize]byte, applicationData []byte) ([]byte, error) {
-	if v.agent == nil || !v.safeAAD {
+func MessageAAD(c *mls.GroupContext, salt [wire.SaltSize]byte, applicationData []byte) ([]byte, error) {
+	dict, err := c.Extensions.AppData()
+	if err != nil {
+		return nil, err
+	}
+	if _, safe := dict.Get(mls.ComponentSafeAAD); !safe || readAgent(dict) == nil {
 		return EmptyAAD(), nil
 	}
 	tag := wire.NewFrankAAD(salt, applicationData)

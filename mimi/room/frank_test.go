@@ -91,14 +91,14 @@ func (w *frankingWorld) receiveFranked(event *wire.FanoutMessage) (*room.Franked
 func (w *frankingWorld) sent() (*room.Franked, mimi.UserID, []byte) {
 	w.t.Helper()
 	m, data := w.write(w.alice, "hello")
-	aad := must[[]byte](w.t)(w.alice.view.MessageAAD(m.Salt, data))
+	aad := must[[]byte](w.t)(room.MessageAAD(w.alice.group.Context(), m.Salt, data))
 	return w.receiveFranked(w.submitFranked(w.alice, w.request(w.alice, data, aad)))
 }
 
 func TestFR3FranksWhatHasATag(t *testing.T) {
 	w := newFrankingWorld(t)
 	m, data := w.write(w.alice, "hello")
-	aad := must[[]byte](t)(w.alice.view.MessageAAD(m.Salt, data))
+	aad := must[[]byte](t)(room.MessageAAD(w.alice.group.Context(), m.Salt, data))
 	if len(aad) != 36 {
 		t.Fatalf("authenticated data %x", aad)
 	}
@@ -123,7 +123,7 @@ func TestFR3NoAgentNoFranks(t *testing.T) {
 	w.alice = w.device("mimi://a.example/u/alice", "1")
 	w.create(w.alice, w.spec(w.alice))
 	m, data := w.write(w.alice, "hello")
-	if aad := must[[]byte](t)(w.alice.view.MessageAAD(m.Salt, data)); !bytes.Equal(aad, room.EmptyAAD()) {
+	if aad := must[[]byte](t)(room.MessageAAD(w.alice.group.Context(), m.Salt, data)); !bytes.Equal(aad, room.EmptyAAD()) {
 		t.Errorf("tag %x in a room without an agent", aad)
 	}
 	tag := wire.NewFrankAAD(m.Salt, data)
@@ -184,7 +184,7 @@ func TestFR3MalformedAgentIsNone(t *testing.T) {
 func TestFR4SenderIsThatOfTheRequest(t *testing.T) {
 	w := newFrankingWorld(t)
 	m, data := w.write(w.alice, "hello")
-	aad := must[[]byte](t)(w.alice.view.MessageAAD(m.Salt, data))
+	aad := must[[]byte](t)(room.MessageAAD(w.alice.group.Context(), m.Salt, data))
 	event := w.submitFranked(w.alice, w.request(w.alice, data, aad))
 	context := wire.ServerFrankingContext{SenderURI: w.alice.user, RoomURI: w.room, AcceptedTimestamp: event.Timestamp}
 	if err := event.Frank.Verify(w.franker.Agent.Public(), context); err != nil {
@@ -314,7 +314,7 @@ func (w *frankingWorld) frankAt(at uint64) *room.Franked {
 	w.t.Helper()
 	w.hub = must[*room.Hub](w.t)(room.Restore(w.config(), must[[]byte](w.t)(w.hub.State()), 0))
 	m, data := w.write(w.alice, "hello")
-	aad := must[[]byte](w.t)(w.alice.view.MessageAAD(m.Salt, data))
+	aad := must[[]byte](w.t)(room.MessageAAD(w.alice.group.Context(), m.Salt, data))
 	_, accepted, err := w.hub.Submit(at, room.From(w.alice.id), w.request(w.alice, data, aad))
 	if err != nil || accepted == nil || accepted.Timestamp != at {
 		w.t.Fatalf("accepted %v, want it at %d", accepted, at)
@@ -326,7 +326,7 @@ func (w *frankingWorld) frankAt(at uint64) *room.Franked {
 func TestSM4FrankIsTheSameAgain(t *testing.T) {
 	w := newFrankingWorld(t)
 	m, data := w.write(w.alice, "hello")
-	req := w.request(w.alice, data, must[[]byte](t)(w.alice.view.MessageAAD(m.Salt, data)))
+	req := w.request(w.alice, data, must[[]byte](t)(room.MessageAAD(w.alice.group.Context(), m.Salt, data)))
 	_, accepted, err := w.hub.Submit(w.ms(), room.From(w.alice.id), req)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"kith/mimi"
 	"kith/mimi/identity"
 	"kith/mimi/mls"
+	"kith/mimi/policy"
 	"kith/mimi/room"
 	"kith/mimi/wire"
 	"kith/web/api"
@@ -27,6 +28,7 @@ type Device struct {
 	MLS      *mls.Client
 	Config   mls.Config
 	Hub      mls.ExternalSender
+	Agent    *wire.FrankingAgentData // nil: the hub does not frank
 	Packages []*mls.KeyPackageSecrets
 	Rooms    map[mimi.RoomID]*mls.Group
 	Cursor   uint64              // of the last event handled
@@ -68,6 +70,11 @@ func Register(ctx context.Context, c *Conn, a Account, now func() time.Time) (*D
 	hub := cryptobyte.String(c.Greeting.Hub)
 	if err := d.Hub.Unmarshal(&hub); err != nil {
 		return nil, err
+	}
+	if len(c.Greeting.Agent) > 0 {
+		if d.Agent, err = wire.UnmarshalFrankingAgentData(c.Greeting.Agent); err != nil {
+			return nil, err
+		}
 	}
 	d.Config = mls.Config{Now: now, Rand: rand.Reader, Application: &room.Application{Roots: d.roots}}
 	return d, nil
@@ -146,7 +153,7 @@ func (d *Device) Publish(ctx context.Context, c *Conn, n int) error {
 
 // NewRoom makes a group for a new room and the body that creates it. peer may be zero.
 func (d *Device) NewRoom(id mimi.RoomID, name string, peer mimi.UserID) ([]byte, error) {
-	ext, err := room.NewRoomExtensions(room.Spec{Room: id, Name: name, Creator: d.User, Hub: d.Hub, Peer: peer})
+	ext, err := room.NewRoomExtensions(room.Spec{Room: id, Name: name, Creator: d.User, Hub: d.Hub, Agent: d.Agent, Peer: peer})
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +327,11 @@ func (d *Device) Encrypt(id mimi.RoomID, text string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := d.Rooms[id].Encrypt(room.EmptyAAD(), data)
+	aad, err := d.tag(data)
+	if err != nil {
+		return nil, err
+	}
+	m, err := d.Rooms[id].Encrypt(aad, data)
 	if err != nil {
 		return nil, err
 	}
@@ -330,6 +341,20 @@ func (d *Device) Encrypt(id mimi.RoomID, text string) ([]byte, error) {
 	}
 	d.Waiting[sha256.Sum256(message.Raw)] = text
 	return (&wire.SubmitMessageRequest{Protocol: wire.ProtocolMLS10, AppMessage: message, SendingURI: d.User}).Bytes()
+}
+
+// tag makes the authenticated data of a message that is to be franked. The texts of these devices are no contents with a
+// salt in them, so the hub franks them as it does all, and nobody can report them.
+func (d *Device) tag(data []byte) ([]byte, error) {
+	if d.Agent == nil {
+		return room.EmptyAAD(), nil
+	}
+	var salt [wire.SaltSize]byte
+	if _, err := rand.Read(salt[:]); err != nil {
+		return nil, err
+	}
+	tag := wire.NewFrankAAD(salt, data)
+	return mls.SafeAAD{{Component: policy.FrankAAD, Data: tag.FrankingTag[:]}}.Bytes()
 }
 
 // Send submits a text and returns its accepted timestamp.

@@ -250,6 +250,9 @@ func (e *engine) newGroupFor(spec *rooms.Spec) (*mls.Group, error) {
 	if spec.Hub, err = parseExternalSender(e.hub); err != nil {
 		return nil, err
 	}
+	if spec.Agent, err = parseAgent(e.agent); err != nil {
+		return nil, err
+	}
 	ext, err := rooms.NewRoomExtensions(*spec)
 	if err != nil {
 		return nil, err

@@ -379,7 +379,7 @@ func (e *engine) greet(ctx context.Context, _ *link, g *api.Greeting) error {
 		if root.Domain != e.user.Provider() || e.root != nil && !bytes.Equal(e.root.Raw, root.Raw) {
 			return fail(CodeIdentityChanged, "the provider's identity root is not the one this device knows")
 		}
-		e.root, e.hub = root, g.Hub
+		e.root, e.hub, e.agent = root, g.Hub, g.Agent
 		e.skew = time.UnixMilli(int64(g.Time)).Sub(e.cfg.Now())
 		if e.dev == nil {
 			return e.makeDevice(g)

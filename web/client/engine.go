@@ -33,6 +33,7 @@ type engine struct {
 	root   *identity.Root // of our provider
 	roots  roots          // of the others
 	hub    []byte         // our provider's ExternalSender, for rooms we make
+	agent  []byte         // and its FrankingAgentData; empty: it does not frank
 	cursor uint64
 	acked  uint64
 	skew   time.Duration // provider's clock minus ours

@@ -30,6 +30,7 @@ const (
 	dropPolicy      = "commit against the room's policy"
 	dropWelcome     = "welcome without use"
 	dropDamaged     = "damaged in the store"
+	dropFrank       = "frank that does not verify" // the message is shown
 )
 
 // hashOf is how we know our own messages when they come back: by the octets of the MLSMessage (NT-11).
@@ -202,6 +203,7 @@ func (e *engine) onApplication(b *batch, r *room, f *wire.FanoutMessage, rcv *ml
 	if known != nil {
 		return dropDuplicate
 	}
+	e.keepFrank(r, v, row, f, rcv.Application, m)
 	e.wantName(sender.User)
 	e.addRow(b, r, row)
 	return ""

@@ -36,6 +36,9 @@ type hub struct {
 	sender mls.ExternalSender
 	cfg    mls.Config
 
+	franker *rooms.Franker
+	franks  *wire.FrankingAgentData // nil: it does not frank
+
 	mu      sync.Mutex
 	users   map[mimi.UserID]string // display names
 	devices map[mimi.ClientID]*hubDevice
@@ -47,6 +50,7 @@ type hub struct {
 	conns   map[*hubConn]bool
 	frames  [][]byte // everything that crossed the wire
 	agents  []*agent
+	reports []*wire.AbuseReport
 
 	delay      func() time.Duration                                            // before a request is looked at; nil: none
 	tamper     func(e *hubEvent, cursor uint64, device mimi.ClientID) [][]byte // what to send instead; nil: the event
@@ -93,6 +97,9 @@ func newHub(t testing.TB) *hub {
 		answers: map[string][]byte{}, conns: map[*hubConn]bool{}, others: map[mimi.ProviderID]*provider{},
 	}
 	h.key, h.sender = h.ca.hub(time.Now())
+	key, agent := h.ca.hub(time.Now())
+	h.franks = &wire.FrankingAgentData{FrankingSignatureKey: agent.SignatureKey, Credential: agent.Credential}
+	h.franker = &rooms.Franker{Agent: key, HubKeys: []rooms.HubKey{{Key: [wire.HubKeySize]byte{7}}}}
 	h.cfg = mls.Config{Now: time.Now, Application: &rooms.Application{Roots: h}}
 	return h
 }
@@ -230,11 +237,16 @@ func (c *hubConn) serve() {
 	b.AddValue(&home.sender)
 	sender, err := b.Bytes()
 	must(c.h.t, err)
+	var agent []byte
+	if c.h.franks != nil && home.ca == c.h.ca {
+		agent, err = c.h.franks.Bytes()
+		must(c.h.t, err)
+	}
 	c.h.mu.Lock()
 	name := c.h.users[c.user]
 	c.h.mu.Unlock()
 	c.send(&api.Greeting{Nonce: c.nonce, Time: uint64(time.Now().UnixMilli()), User: c.user.String(), DisplayName: name,
-		Root: home.ca.cert.Raw, Hub: sender})
+		Root: home.ca.cert.Raw, Hub: sender, Agent: agent})
 	for {
 		select {
 		case data := <-c.toHub:
@@ -397,6 +409,8 @@ func (h *hub) dispatch(c *hubConn, req *api.Request) ([]byte, error) {
 		return h.consents(c.user)
 	case api.OpLeft:
 		h.left = append(h.left, c.client.String()+" "+req.Target)
+	case api.OpReportAbuse:
+		return h.report(req)
 	}
 	return nil, nil // ping
 }
@@ -633,15 +647,26 @@ func (h *hub) submit(c *hubConn, id mimi.RoomID, req *api.Request) ([]byte, bool
 	if room == nil {
 		return nil, false, errors.New("no room")
 	}
-	resp, event, err := room.Submit(uint64(time.Now().UnixMilli()), rooms.From(c.client), r)
+	resp, accepted, err := room.Submit(uint64(time.Now().UnixMilli()), rooms.From(c.client), r)
 	if err != nil {
 		return nil, false, err
 	}
-	if event != nil {
-		h.events = append(h.events, hubEvent{id, rooms.EventMessage, event})
+	if accepted != nil {
+		if resp.Frank, err = h.franker.Frank(accepted); err != nil {
+			return nil, false, err
+		}
+		h.events = append(h.events, hubEvent{id, rooms.EventMessage, accepted.Event(resp.Frank)})
 	}
 	body, err := resp.Bytes()
-	return body, event != nil, err
+	return body, accepted != nil, err
+}
+
+func (h *hub) report(req *api.Request) ([]byte, error) {
+	r, err := wire.UnmarshalAbuseReport(req.Body)
+	if err == nil {
+		h.reports = append(h.reports, r)
+	}
+	return nil, err
 }
 
 func (h *hub) groupInfo(req *api.Request) ([]byte, error) {

@@ -81,6 +81,12 @@ func (s *Session) Rename(ctx context.Context, room, name string) error {
 	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.rename(ctx, room, name) })
 }
 
+// Report tells the hub of a room about messages of one person, by their ids. The hub gets their texts; see
+// MessageView.Reportable.
+func (s *Session) Report(ctx context.Context, room string, ids []string, note string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.report(ctx, room, ids, note) })
+}
+
 // MarkRead says that everything up to a key was read.
 func (s *Session) MarkRead(ctx context.Context, room, key string) error {
 	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.markRead(ctx, room, key) })

@@ -91,7 +91,11 @@ func (e *engine) encrypt(b *batch, r *room, o *outgoing) error {
 	if err != nil {
 		return err
 	}
-	m, err := g.Encrypt(rooms.EmptyAAD(), data)
+	aad, err := commitment(g, o.content, data)
+	if err != nil {
+		return err
+	}
+	m, err := g.Encrypt(aad, data)
 	if errors.Is(err, mls.ErrPendingProposals) {
 		return nil // after the commit of what others have proposed (SM-6)
 	}

@@ -135,6 +135,11 @@ type message struct {
 	notice  string // code; empty for a message
 	whom    string // user URI
 	name    string
+
+	// What proves to the hub that it distributed the message: its frank, verified, and what stood before the content in
+	// the application data. Empty if there is no frank.
+	// draft-ietf-mimi-protocol-06, Section 5.4.1.3
+	frank, framing []byte
 }
 
 func (m *message) bytes() []byte {
@@ -144,6 +149,10 @@ func (m *message) bytes() []byte {
 	}
 	e.u64(uint64(m.time))
 	e.bytes(m.content)
+	if len(m.frank) > 0 {
+		e.bytes(m.frank)
+		e.bytes(m.framing)
+	}
 	return e.done()
 }
 
@@ -154,6 +163,9 @@ func parseMessage(key string, data []byte) (*message, error) {
 	}
 	m.time = int64(d.u64())
 	m.content = d.bytes()
+	if !d.s.Empty() { // rows from before franks end here
+		m.frank, m.framing = d.bytes(), d.bytes()
+	}
 	return m, d.done()
 }
 

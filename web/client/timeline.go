@@ -101,6 +101,7 @@ func (e *engine) messageView(r *room, m *message) MessageView {
 		ID: m.id, Key: m.key, Room: r.id.String(), Mine: m.sender == e.user.String(), State: m.state,
 		Sender: m.sender, SenderName: e.nameOf(m.sender), Text: m.text(), Time: m.time, Kind: "message",
 	}
+	v.Reportable = !v.Mine && len(m.frank) > 0
 	if m.notice != "" {
 		v.Kind = "notice"
 		v.Notice = &NoticeView{Code: m.notice, Who: v.SenderName, Whom: e.nameOf(m.whom), Name: m.name}

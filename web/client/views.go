@@ -83,6 +83,7 @@ type MessageView struct {
 	Kind       string // "message" or "notice"
 	Notice     *NoticeView
 	Error      *Error
+	Reportable bool // somebody else's, and the hub can be shown that it distributed it
 }
 
 // NoticeView is a change of the room, told by code: the page has the words.
