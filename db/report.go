@@ -45,6 +45,7 @@ type ReportedMessage struct {
 	Time  int64  // accepted_timestamp
 	Data  []byte // application data
 	Frank []byte
+	Text  string // what the data says to people
 }
 
 // AddReport stores a report; it is verified if it has a message. One that was stored before is not stored again.
@@ -57,7 +58,8 @@ func (tx *Tx) AddReport(r Report) error {
 		return err
 	}
 	for n, m := range r.Messages {
-		_, err := tx.exec(`INSERT INTO report_message (report, n, ts, data, frank) VALUES (?, ?, ?, ?, ?)`, id, n, m.Time, m.Data, m.Frank)
+		_, err := tx.exec(`INSERT INTO report_message (report, n, ts, data, frank, text) VALUES (?, ?, ?, ?, ?, ?)`,
+			id, n, m.Time, m.Data, m.Frank, m.Text)
 		if err != nil {
 			return err
 		}
@@ -86,8 +88,10 @@ func (tx *Tx) OpenReports(verified bool, limit int) ([]Report, error) {
 		if err != nil {
 			break
 		}
-		list[i].Messages, err = collect(tx, `SELECT ts, data, frank FROM report_message WHERE report = ? ORDER BY n`, []any{list[i].ID},
-			func(m *ReportedMessage, row func(...any) error) error { return row(&m.Time, &m.Data, &m.Frank) })
+		list[i].Messages, err = collect(tx, `SELECT ts, data, frank, text FROM report_message WHERE report = ? ORDER BY n`, []any{list[i].ID},
+			func(m *ReportedMessage, row func(...any) error) error {
+				return row(&m.Time, &m.Data, &m.Frank, &m.Text)
+			})
 	}
 	return list, err
 }

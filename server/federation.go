@@ -46,6 +46,7 @@ func (m *messenger) Federation() http.Handler {
 	handle(endpointIdentifierQuery, maxSubmitBody, m.peerIdentifierQuery)
 	handle(endpointRequestConsent, maxSubmitBody, m.peerConsent(false))
 	handle(endpointUpdateConsent, maxSubmitBody, m.peerConsent(true))
+	handle(endpointReportAbuse, maxSubmitBody, m.peerReportAbuse)
 	return mux
 }
 

@@ -35,6 +35,8 @@ type hub interface {
 	Create(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error)
 	// KeyMaterial returns KeyPackages of a user whom another wants to add to a room.
 	KeyMaterial(ctx context.Context, from room.Origin, req *wire.KeyMaterialRequest, body []byte) ([]byte, error)
+	// ReportAbuse takes a report. nil says that it was received, and nothing else.
+	ReportAbuse(ctx context.Context, from room.Origin, id mimi.RoomID, body []byte) error
 }
 
 // localHub is the hub of our own rooms. mimi/room decides, db stores, and what is stored is published: always in this
@@ -53,6 +55,7 @@ type localHub struct {
 	mls       mls.Config
 	rooms     *roomCache
 	outbox    *outbox
+	reports   reportLimits
 	// material hands out KeyPackages of a user, but for the clients in skip: our own, or those its provider gives.
 	material func(ctx context.Context, req *wire.KeyMaterialRequest, body []byte, skip []mimi.ClientID) ([]byte, error)
 }
@@ -61,6 +64,7 @@ func newLocalHub(h *localHub) *localHub {
 	if h.rand == nil {
 		h.rand = rand.Reader
 	}
+	h.reports = newReportLimits()
 	return h
 }
 
@@ -95,7 +99,7 @@ func (h *localHub) Submit(ctx context.Context, from room.Origin, id mimi.RoomID,
 }
 
 // decide is the part of Submit that holds the room's lock. It returns the rest of the work on an accepted message.
-func (h *localHub) decide(ctx context.Context, r *localRoom, from room.Origin, req *wire.SubmitMessageRequest, hash []byte, answer func([]byte, error)) frankFunc {
+func (h *localHub) decide(ctx context.Context, r *liveRoom, from room.Origin, req *wire.SubmitMessageRequest, hash []byte, answer func([]byte, error)) frankFunc {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	resp, accepted, err := r.hub.Submit(h.millis(), from, req)

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -15,6 +17,7 @@ type messengerMetrics struct {
 	frames     prometheus.Counter // and the frames in them
 	catchUps   prometheus.Counter
 	refusals   *prometheus.CounterVec // by operation and code
+	reports    *prometheus.CounterVec // of abuse, by whether the hub knows a message in it
 
 	followed     prometheus.Counter     // events of other providers' rooms
 	peerRequests *prometheus.CounterVec // of other providers, by endpoint and code
@@ -35,6 +38,8 @@ func newMessengerMetrics(registry prometheus.Registerer) *messengerMetrics {
 		catchUps:   counter("kith_catch_ups_total", "Pages read from the database for devices behind the live events."),
 		refusals: add.NewCounterVec(prometheus.CounterOpts{Name: "kith_refusals_total", Help: "Requests of browsers that were refused."},
 			[]string{"op", "code"}),
+		reports: add.NewCounterVec(prometheus.CounterOpts{Name: "kith_abuse_reports_total", Help: "Reports of abuse received."},
+			[]string{"verified"}),
 		followed: counter("kith_events_followed_total", "Events stored of rooms that other providers host."),
 		peerRequests: add.NewCounterVec(prometheus.CounterOpts{Name: "kith_peer_requests_total", Help: "Requests of other providers."},
 			[]string{"endpoint", "code"}),
@@ -44,6 +49,11 @@ func newMessengerMetrics(registry prometheus.Registerer) *messengerMetrics {
 		m.accepted[i] = accepted.WithLabelValues(kind)
 	}
 	return m
+}
+
+// reported counts a report of abuse.
+func (m *messengerMetrics) reported(verified bool) {
+	m.reports.WithLabelValues(strconv.FormatBool(verified)).Inc()
 }
 
 // refused counts a refusal. Both words come from small fixed sets.

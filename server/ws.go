@@ -392,7 +392,7 @@ func (s *socket) dispatch(r *api.Request) ([]byte, error) {
 	case api.OpIdentityRoots:
 		return s.identityRoots(r)
 	case api.OpReportAbuse:
-		return nil, opBadRequest // not in this version yet
+		return nil, s.reportAbuse(r)
 	case api.OpConsent:
 		return s.consent(r)
 	case api.OpConsents:

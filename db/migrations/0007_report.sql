@@ -32,6 +32,7 @@ CREATE TABLE report_message (
   ts     INTEGER NOT NULL,                    -- accepted_timestamp
   data   BLOB    NOT NULL,                    -- application data, framing included: what the frank is for
   frank  BLOB    NOT NULL,
+  text   TEXT    NOT NULL,                    -- what the data says to people; '' if it is no text
   PRIMARY KEY (report, n)
 ) STRICT, WITHOUT ROWID;
 

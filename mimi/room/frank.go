@@ -68,7 +68,7 @@ func (v *View) frankAAD(aad []byte) (wire.FrankAAD, bool) {
 // the one with which it proposes.
 //
 // draft-ietf-mimi-protocol-06, Section 5.4.1.3
-func (a *Application) CheckAgent(v *View) error {
+func CheckAgent(app mls.Application, v *View) error {
 	if v.agent == nil {
 		return errors.New("room: no franking agent")
 	}
@@ -79,7 +79,7 @@ func (a *Application) CheckAgent(v *View) error {
 	if cert.Hub != v.Hub() {
 		return errors.New("room: franking agent is not the hub's")
 	}
-	return a.ValidateCredential(v.agent.Credential, v.agent.FrankingSignatureKey, nil)
+	return app.ValidateCredential(v.agent.Credential, v.agent.FrankingSignatureKey, nil)
 }
 
 // CheckAgent judges whether a new room names this hub's own franking agent, or none.
@@ -90,8 +90,7 @@ func (h *Hub) CheckAgent(key mls.SignaturePublicKey) *wire.UpdateRoomResponse {
 	if _, ok := dict.Get(policy.FrankingAgent); err == nil && !ok {
 		return nil
 	}
-	app, ok := h.cfg.Application.(*Application)
-	if !ok || app.CheckAgent(h.view) != nil || !bytes.Equal(h.view.agent.FrankingSignatureKey, key) {
+	if CheckAgent(h.cfg.Application, h.view) != nil || !bytes.Equal(h.view.agent.FrankingSignatureKey, key) {
 		return notAllowed(refusal("FR-3", "franking agent is not this hub"))
 	}
 	return nil

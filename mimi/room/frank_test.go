@@ -195,7 +195,7 @@ func TestFR4SenderIsThatOfTheRequest(t *testing.T) {
 func TestFR5ReceiverVerifies(t *testing.T) {
 	w := newFrankingWorld(t)
 	app := &room.Application{Roots: w}
-	if err := app.CheckAgent(w.bob.view); err != nil {
+	if err := room.CheckAgent(app, w.bob.view); err != nil {
 		t.Fatal(err)
 	}
 	m, sender, aad := w.sent()
@@ -243,7 +243,7 @@ func TestFR5AgentMustBeTheHubs(t *testing.T) {
 		spec := w.spec(elsewhere)
 		spec.Agent = agent
 		w.create(elsewhere, spec)
-		if app.CheckAgent(elsewhere.view) == nil {
+		if room.CheckAgent(app, elsewhere.view) == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

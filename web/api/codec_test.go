@@ -246,7 +246,7 @@ func TestUnmarshalWholeBodies(t *testing.T) {
 
 func TestOps(t *testing.T) {
 	free := map[Op]bool{OpRegisterDevice: true, OpHello: true, OpRooms: true, OpIdentifierQuery: true, OpProfiles: true, OpPing: true,
-		OpConsent: true, OpConsents: true, OpReportAbuse: true, OpIdentityRoots: true}
+		OpConsent: true, OpConsents: true, OpIdentityRoots: true}
 	seen := map[string]bool{}
 	for op := OpRegisterDevice; op <= OpLeft; op++ {
 		if !op.Valid() || op.NeedsDevice() == free[op] || seen[op.String()] {

@@ -75,8 +75,7 @@ func (e *engine) trustsAgent(r *room, v *rooms.View) bool {
 	if bytes.Equal(data, r.agent) {
 		return true
 	}
-	app, ok := e.application().(*rooms.Application)
-	if !ok || app.CheckAgent(v) != nil {
+	if rooms.CheckAgent(e.application(), v) != nil {
 		return false
 	}
 	r.agent = data
