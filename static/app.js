@@ -4,6 +4,7 @@ import { Composer } from './composer.js';
 import { newChat, newGroup, RoomInfo, Settings } from './dialogs.js';
 import { byId, paintAvatar, setText } from './dom.js';
 import { count, sentence, setLanguage, t } from './i18n.js';
+import { MessageMenu } from './report.js';
 import { RoomList, roomHash, roomName, roomOfHash } from './rooms.js';
 import { Timeline } from './timeline.js';
 
@@ -14,7 +15,8 @@ setLanguage();
 
 const engine = new Engine();
 const list = new RoomList();
-const timeline = new Timeline(engine);
+const menu = new MessageMenu(engine);
+const timeline = new Timeline(engine, (message, button) => menu.open(message, button));
 const composer = new Composer(engine, () => {
   timeline.toEnd();
   navigator.storage?.persist?.();

@@ -8,7 +8,7 @@ import { roomName } from './rooms.js';
 /** @typedef {import('./channel.js').Room} Room */
 
 /** Wires what every dialog has: its close buttons, and a click beside it. @param {HTMLDialogElement} dialog */
-function closable(dialog) {
+export function closable(dialog) {
   for (const button of dialog.querySelectorAll('[data-close]')) button.addEventListener('click', () => dialog.close());
   dialog.addEventListener('pointerdown', (e) => {
     if (e.target !== dialog) return;
@@ -22,7 +22,7 @@ function closable(dialog) {
 }
 
 /** Runs an action of a form: one at a time, with its fault shown in the dialog. */
-async function attempt(dialog, button, action) {
+export async function attempt(dialog, button, action) {
   const fault = dialog.querySelector('.fault');
   setFault(fault, '');
   button.disabled = true;

@@ -1,6 +1,7 @@
 /** The messages of the open room: ordered by key, grouped by day and sender. */
 import { byId, clone, debounce, isBigEmoji, paintAvatar, setLinkedText, setText } from './dom.js';
 import { clock, day, full, known, sameDay, sentence, t } from './i18n.js';
+import { hasActions } from './report.js';
 import { roomName } from './rooms.js';
 
 /** @typedef {import('./channel.js').Message} Message */
@@ -32,10 +33,12 @@ export class Timeline {
   #unreadFrom = ''; // id of the first message that was unread on opening
   #markedKey = '';
   #markRead = debounce(() => this.#mark(), 100);
+  #openMenu;
 
-  /** @param {import('./channel.js').Engine} engine */
-  constructor(engine) {
+  /** @param {import('./channel.js').Engine} engine @param {(message: Message, button: HTMLElement) => void} openMenu shows what can be done with a message */
+  constructor(engine, openMenu) {
     this.#engine = engine;
+    this.#openMenu = openMenu;
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     this.#toBottom.addEventListener('click', () => this.toEnd());
     this.#list.addEventListener('click', (e) => this.#act(e));
@@ -261,6 +264,9 @@ export class Timeline {
     const states = { sending: 'chat.sending', sent: 'chat.sent', failed: 'chat.not_sent' };
     setText(item.querySelector('.state-text'), message.mine && states[message.state] ? t(states[message.state]) : '');
     item.querySelector('.failed').hidden = message.state !== 'failed';
+    const menu = item.querySelector('.message-menu');
+    menu.hidden = !hasActions(message);
+    menu.setAttribute('aria-label', t('chat.actions', { name: message.senderName || t('chat.somebody') }));
     if (message.state === 'failed') setText(item.querySelector('.failed-text'), sentence(message.error));
   }
 
@@ -295,6 +301,12 @@ export class Timeline {
   }
 
   async #act(e) {
+    const menu = e.target.closest('.message-menu');
+    if (menu) {
+      const entry = this.#byId.get(menu.closest('.message').dataset.id);
+      if (entry) this.#openMenu(entry.message, menu);
+      return;
+    }
     const button = e.target.closest('[data-act]');
     if (!button) return;
     const item = button.closest('.message');

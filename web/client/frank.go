@@ -92,7 +92,7 @@ func (e *engine) report(ctx context.Context, id string, ids []string, note strin
 	case len(note) > MaxNote || len(ids) > maxReported:
 		return fail(CodeTooLong, "note too long, or too many messages")
 	case len(ids) == 0:
-		return fail(CodeNotFound, "no message to report")
+		return fail(CodeNotReportable, "no message to report")
 	}
 	var body []byte
 	err := e.do(ctx, func() error {
@@ -123,7 +123,7 @@ func (e *engine) addReported(r *room, report *wire.AbuseReport, id string) error
 		return err
 	}
 	if m == nil || len(m.frank) == 0 || m.sender == e.user.String() {
-		return fail(CodeNotFound, "no message that can be reported")
+		return fail(CodeNotReportable, "no message that can be reported")
 	}
 	sender, err := mimi.ParseUserID(m.sender)
 	if err != nil {

@@ -262,11 +262,11 @@ func TestRA3ReportIsAboutOnePerson(t *testing.T) {
 			note string
 			code string
 		}{
-			"nothing":        {carol, r.ID, nil, "", client.CodeNotFound},
-			"unknown":        {carol, r.ID, []string{"00"}, "", client.CodeNotFound},
+			"nothing":        {carol, r.ID, nil, "", client.CodeNotReportable},
+			"unknown":        {carol, r.ID, []string{"00"}, "", client.CodeNotReportable},
 			"another room":   {carol, "mimi://a.example/r/x", ids[:1], "", client.CodeNotFound},
 			"several people": {carol, r.ID, ids, "", client.CodeNotAllowed},
-			"oneself":        {alice, r.ID, ids[:1], "", client.CodeNotFound},
+			"oneself":        {alice, r.ID, ids[:1], "", client.CodeNotReportable},
 			"too many":       {carol, r.ID, slices.Repeat(ids[:1], 11), "", client.CodeTooLong},
 			"a novel":        {carol, r.ID, ids[:1], strings.Repeat("x", client.MaxNote+1), client.CodeTooLong},
 		} {

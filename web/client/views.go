@@ -175,6 +175,7 @@ const (
 	CodeSignedOut       = "signed_out"
 	CodeConflict        = "conflict"
 	CodeIdentityChanged = "identity_changed"
+	CodeNotReportable   = "not_reportable"
 	CodeHubUnreachable  = "hub_unreachable"
 	CodePeerRefused     = "peer_refused"
 	CodeBlocked         = "blocked"

@@ -72,6 +72,10 @@ var operations = map[string]operation{
 	"retry": done(func(s *client.Session, a arguments) error { return s.Retry(background, a.str("room"), a.str("id")) }),
 	// discard({room, id}) → undefined
 	"discard": done(func(s *client.Session, a arguments) error { return s.Discard(background, a.str("room"), a.str("id")) }),
+	// report({room, ids: [id], note}) → undefined
+	"report": done(func(s *client.Session, a arguments) error {
+		return s.Report(background, a.str("room"), a.list("ids"), a.str("note"))
+	}),
 	// newChat({address}) → room
 	"newChat": func(s *client.Session, a arguments) (any, error) { return s.NewChat(background, a.str("address")) },
 	// newGroup({name, members: [address]}) → room
