@@ -9,24 +9,37 @@ import (
 )
 
 // NewProposalRequest makes the request of a bundle of proposals, in the group's current epoch. The group keeps them as
-// pending; if the hub refuses the request, Forget drops them again.
+// pending; if the hub refuses the request, they have to be forgotten by the references that come with it.
 //
 // draft-ietf-mimi-protocol-06, Section 5.3
-func NewProposalRequest(g *mls.Group, list []mls.Proposal) (*wire.UpdateRequest, error) {
+func NewProposalRequest(g *mls.Group, list []mls.Proposal) (*wire.UpdateRequest, []mls.ProposalRef, error) {
 	if len(list) == 0 {
-		return nil, errors.New("room: nothing to propose")
+		return nil, nil, errors.New("room: nothing to propose")
 	}
 	before := len(g.PendingProposals())
+	req, err := propose(g, list)
+	var refs []mls.ProposalRef
+	for _, p := range g.PendingProposals()[before:] {
+		refs = append(refs, p.Ref)
+	}
+	if err != nil {
+		for _, ref := range refs {
+			g.ForgetProposal(ref)
+		}
+		return nil, nil, err
+	}
+	return req, refs, nil
+}
+
+func propose(g *mls.Group, list []mls.Proposal) (*wire.UpdateRequest, error) {
 	req := new(wire.UpdateRequest)
 	for i, p := range list {
 		m, err := g.Propose(p, EmptyAAD())
 		if err != nil {
-			forget(g, before)
 			return nil, err
 		}
 		message, err := wire.NewMLSMessage(m)
 		if err != nil {
-			forget(g, before)
 			return nil, err
 		}
 		if i == 0 {
@@ -36,23 +49,6 @@ func NewProposalRequest(g *mls.Group, list []mls.Proposal) (*wire.UpdateRequest,
 		}
 	}
 	return req, nil
-}
-
-// forget drops the pending proposals that have come after the first n.
-func forget(g *mls.Group, n int) {
-	for _, p := range g.PendingProposals()[n:] {
-		g.ForgetProposal(p.Ref)
-	}
-}
-
-// Forget drops our pending proposals: they were refused, or it is not known what became of them. Those that the hub
-// has accepted after all arrive like everybody else's.
-func Forget(g *mls.Group) {
-	for _, p := range g.PendingProposals() {
-		if p.Sender.Type == mls.SenderMember && p.Sender.Leaf == g.OwnLeaf() {
-			g.ForgetProposal(p.Ref)
-		}
-	}
 }
 
 // ReceiveExternal takes over the proposals that the hub has stapled to an external commit, after g has merged that

@@ -250,9 +250,14 @@ func TestRP7DependentRoomAtTheHub(t *testing.T) {
 	bob.newKeyPackage()
 	w.add(alice, bob)
 	w.refuse("RP-7", alice, alice.commit(proposals(t)(room.AddUser(alice.view, zoe.user, packages(zoe)))...))
-	w.refuse("RP-7", alice, alice.propose(alice.proposal(proposals(t)(room.AddUser(alice.view, zoe.user, nil))[0])))
-	alice.group.DiscardPending()
-	room.Forget(alice.group)
+	req, refs, err := room.NewProposalRequest(alice.group, proposals(t)(room.AddUser(alice.view, zoe.user, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.refuse("RP-7", alice, req)
+	for _, ref := range refs {
+		alice.group.ForgetProposal(ref)
+	}
 	// strict subset: not all of the parent's
 	w.refuse("RP-7", alice, alice.commit(proposals(t)(room.AddUser(alice.view, carol.user, packages(carol)))...))
 	// without the parent at hand nothing is decided
@@ -388,14 +393,23 @@ func TestRP4Makers(t *testing.T) {
 	}
 }
 
+// propose1 makes the request of a bundle that will not be refused.
+func (d *device) propose1(list []mls.Proposal) *wire.UpdateRequest {
+	d.w.t.Helper()
+	req, _, err := room.NewProposalRequest(d.group, list)
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	return req
+}
+
 func TestUP11LeaveIsOneBundle(t *testing.T) {
 	w, alice, bob, bob2, _ := trio(t)
 	list := proposals(t)(room.Leave(bob.view, bob.id))
 	if len(list) != 3 || list[0].Type != mls.ProposalSelfRemove {
 		t.Fatalf("%d proposals", len(list))
 	}
-	req := must[*wire.UpdateRequest](t)(room.NewProposalRequest(bob.group, list))
-	w.accept(bob, req)
+	w.accept(bob, bob.propose1(list))
 	w.silentNow(bob2)
 	w.accept(alice, alice.commit())
 	if !bob.out || !bob2.out || w.hub.IsParticipant(bob.user) {
@@ -406,10 +420,10 @@ func TestUP11LeaveIsOneBundle(t *testing.T) {
 	}
 	// a bundle that cannot be made leaves nothing pending
 	before := len(alice.group.PendingProposals())
-	if _, err := room.NewProposalRequest(alice.group, []mls.Proposal{mls.RemoveProposal(1 << 20), mls.RemoveProposal(0)}); err == nil {
+	if _, _, err := room.NewProposalRequest(alice.group, []mls.Proposal{mls.RemoveProposal(1 << 20), mls.RemoveProposal(0)}); err == nil {
 		t.Error("made of nothing")
 	}
-	if _, err := room.NewProposalRequest(alice.group, []mls.Proposal{proposals(t)(room.Rename(alice.view, "x"))[0], mls.RemoveProposal(1 << 20)}); err == nil || len(alice.group.PendingProposals()) != before {
+	if _, _, err := room.NewProposalRequest(alice.group, []mls.Proposal{proposals(t)(room.Rename(alice.view, "x"))[0], mls.RemoveProposal(1 << 20)}); err == nil || len(alice.group.PendingProposals()) != before {
 		t.Error("half a bundle stays pending")
 	}
 }
@@ -425,7 +439,7 @@ func TestUP11LeavingAConversation(t *testing.T) {
 	if len(list) != 2 {
 		t.Errorf("RP-7: %d proposals, want the two devices", len(list))
 	}
-	w.accept(bob, must[*wire.UpdateRequest](t)(room.NewProposalRequest(bob.group, list)))
+	w.accept(bob, bob.propose1(list))
 	w.accept(alice, alice.commit())
 	if !bob.out || !bob2.out || !w.hub.IsParticipant(bob.user) {
 		t.Error("the devices stay, or the list changes")
