@@ -92,6 +92,9 @@ func (e *engine) newChat(ctx context.Context, address string) (RoomView, error) 
 	if err == nil {
 		err = e.do(ctx, func() error { v.Waiting = e.waitsFor(users[0]); return nil })
 	}
+	if err == nil && !v.Waiting {
+		err = e.agreeTo(ctx, users[0])
+	}
 	return v, err
 }
 

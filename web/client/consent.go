@@ -318,15 +318,39 @@ func (e *engine) carryOut(ctx context.Context, k intentKey, i *intent) {
 	})
 }
 
-// letPeerBegin avoids two chats of the same two people when both have asked each other: only one of them begins at once.
+// letPeerBegin avoids two chats of the same two people: whoever has been asked may be beginning one, and where both have
+// asked each other, one of them waits longer.
 func (e *engine) letPeerBegin(ctx context.Context, peer mimi.UserID) {
-	ctx, cancel := context.WithTimeout(ctx, mutualPause)
+	pause := welcomePatience
+	err := e.do(ctx, func() error {
+		if c := e.entry(peer, e.user, ""); c != nil && c.Mutual && e.user.String() > peer.String() {
+			pause = mutualPause
+		}
+		return nil
+	})
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, pause)
 	defer cancel()
 	_ = e.wait(ctx, func() bool {
-		c := e.entry(peer, e.user, "")
 		r := e.direct(peer)
-		return c == nil || !c.Mutual || e.user.String() < peer.String() || r != nil && !r.rec.waiting
+		return r != nil && !r.rec.waiting
 	})
+}
+
+// agreeTo answers an open request of somebody with whom the user has begun a chat.
+func (e *engine) agreeTo(ctx context.Context, peer mimi.UserID) error {
+	open := false
+	err := e.do(ctx, func() error {
+		c := e.entry(peer, e.user, "")
+		open = c != nil && c.State == api.ConsentAsked
+		return nil
+	})
+	if err != nil || !open {
+		return err
+	}
+	return e.answer(ctx, wire.ConsentGrant, peer.String(), "", nil)
 }
 
 // addAgreed adds a person who has agreed to a group.

@@ -433,12 +433,24 @@ func TestWelcomeOfAStranger(t *testing.T) {
 		bob.awaitRequests(nil, nil)
 		bob.until("one room", func() bool { return len(bob.rooms()) == 1 })
 		bob.sees(g.ID, "Mallory: cheap cheap")
+		joins := 0
+		h.mu.Lock()
+		h.refuse = func(op api.Op) uint16 {
+			if op == api.OpGroupInfo {
+				joins++
+			}
+			return 0
+		}
+		h.mu.Unlock()
 		bob.restart()
 		bob.until("ready", func() bool { return bob.state().Online })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if len(bob.rooms()) != 1 || bob.room("BUY MORE") != "" {
 			t.Errorf("after declining: %+v", bob.rooms())
+		}
+		if joins > 0 {
+			t.Error("what was declined is joined again")
 		}
 	})
 }
