@@ -5,6 +5,7 @@ import { newChat, newGroup, RoomInfo, Settings } from './dialogs.js';
 import { byId, paintAvatar, setText } from './dom.js';
 import { count, sentence, setLanguage, t } from './i18n.js';
 import { MessageMenu } from './report.js';
+import { Requests } from './requests.js';
 import { RoomList, roomHash, roomName, roomOfHash } from './rooms.js';
 import { Timeline } from './timeline.js';
 
@@ -15,6 +16,7 @@ setLanguage();
 
 const engine = new Engine();
 const list = new RoomList();
+const requests = new Requests(engine);
 const menu = new MessageMenu(engine);
 const timeline = new Timeline(engine, (message, button) => menu.open(message, button));
 const composer = new Composer(engine, () => {
@@ -45,6 +47,7 @@ engine.addEventListener('rooms', ({ detail }) => {
   if (held) heldRooms = detail;
   else showRooms(detail);
 });
+engine.addEventListener('requests', ({ detail }) => requests.show(detail));
 engine.addEventListener('members', ({ detail }) => info.refresh(detail.room));
 engine.addEventListener('timeline', ({ detail }) => {
   if (detail.room === timeline.room) timeline.reload();
@@ -68,6 +71,7 @@ async function sync() {
   try {
     showState(await engine.call('state'));
     showRooms(await engine.call('rooms'));
+    requests.show(await engine.call('requests'));
     if (timeline.room) await timeline.reload();
   } catch (e) {
     if (state.state !== 'ready') showState({ ...state, state: 'error', error: e });
@@ -213,6 +217,7 @@ addEventListener('offline', showBanner);
 function retell() {
   showState(state);
   showRooms(rooms);
+  requests.retell();
   timeline.retell();
 }
 

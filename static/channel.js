@@ -15,7 +15,7 @@
 /** @typedef {{id: string, key: string, room: string, mine: boolean, state: 'sending'|'sent'|'failed'|'received', sender: string, senderName: string, text: string, time: number, kind: 'message'|'notice', notice?: Notice, error?: EngineError, reportable?: boolean}} Message */
 /** @typedef {{user: string, name: string, displayName: string, role?: string, me?: boolean, canRemove?: boolean}} Person */
 
-const questions = new Set(['state', 'rooms', 'timeline', 'members', 'search', 'markRead']);
+const questions = new Set(['state', 'rooms', 'timeline', 'members', 'search', 'markRead', 'requests']);
 
 // The policy lets one script become a worker, and nothing else.
 const workerURL = 'asset:worker.js';

@@ -72,7 +72,7 @@ export function newChat(engine, hold, release) {
       return engine.call('newChat', { address: to });
     });
     if (answer !== undefined) dialog.close();
-    release(roomOf(answer));
+    release(answer?.waiting ? '' : roomOf(answer)); // who was asked first is in the list of those
   });
 }
 

@@ -100,6 +100,24 @@ var operations = map[string]operation{
 	"search": func(s *client.Session, a arguments) (any, error) { return s.Search(background, a.str("text")) },
 	// acceptIdentity({domain}) → undefined
 	"acceptIdentity": done(func(s *client.Session, a arguments) error { return s.AcceptIdentity(background, a.str("domain")) }),
+	// requests({}) → {incoming: [request], outgoing: [request], blocked: [request]}
+	"requests": func(s *client.Session, _ arguments) (any, error) { return s.Requests(background) },
+	// acceptRequest({user, room?}) → undefined
+	"acceptRequest": done(func(s *client.Session, a arguments) error {
+		return s.AcceptRequest(background, a.str("user"), a.str("room"))
+	}),
+	// declineRequest({user, room?}) → undefined
+	"declineRequest": done(func(s *client.Session, a arguments) error {
+		return s.DeclineRequest(background, a.str("user"), a.str("room"))
+	}),
+	// cancelRequest({user, room?}) → undefined
+	"cancelRequest": done(func(s *client.Session, a arguments) error {
+		return s.CancelRequest(background, a.str("user"), a.str("room"))
+	}),
+	// blockUser({user}) → undefined
+	"blockUser": done(func(s *client.Session, a arguments) error { return s.BlockUser(background, a.str("user")) }),
+	// unblockUser({user}) → undefined
+	"unblockUser": done(func(s *client.Session, a arguments) error { return s.UnblockUser(background, a.str("user")) }),
 	// signOut({}) → undefined
 	"signOut": done(func(s *client.Session, _ arguments) error { return s.SignOut(background) }),
 	// dropped({}) → {reason: count}
