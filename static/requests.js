@@ -11,6 +11,16 @@ const operations = { accept: 'acceptRequest', decline: 'declineRequest', block: 
 /** The name that a button is read out by. */
 const labels = { accept: 'chat.request_accept_of', decline: 'chat.request_decline_of', block: 'chat.request_block_of', cancel: 'chat.waiting_cancel', unblock: 'chat.unblock_of' };
 
+/** Shows an address: where it does not fit into a line, it breaks before the domain. @param {HTMLElement} element @param {string} address */
+function showAddress(element, address) {
+  if (element.textContent === address) return;
+  const at = address.lastIndexOf('@');
+  element.replaceChildren(address.slice(0, at), document.createElement('wbr'), address.slice(at));
+}
+
+/** As many are shown at once; the others on demand: a flood of requests must not push the chats away. */
+const few = 3;
+
 export class Requests {
   #engine;
   /** @type {RequestsView} */
@@ -25,7 +35,7 @@ export class Requests {
     this.#lists = [
       new List('requests', 'request-list', 't-request', (r, item) => {
         item.dataset.from = r.user;
-        setText(item.querySelector('.request-address'), r.address);
+        showAddress(item.querySelector('.request-address'), r.address);
         setText(item.querySelector('.request-text'), t(r.room ? 'chat.request_room' : 'chat.request_chat'));
       }),
       new List('waiting', 'waiting-list', 't-waiting', (r, item) => {
@@ -36,7 +46,7 @@ export class Requests {
       }),
       new List('blocked', 'blocked-list', 't-blocked', (r, item) => {
         item.dataset.user = r.user;
-        setText(item.querySelector('.request-address'), r.address);
+        showAddress(item.querySelector('.request-address'), r.address);
       }),
     ];
     for (const list of this.#lists) list.onAct = (act, request, button) => this.#act(list, act, request, button);
@@ -99,6 +109,8 @@ class List {
   #list;
   #template;
   #fill;
+  #more;
+  #all = false;
   /** @type {Map<string, HTMLElement>} */
   #items = new Map();
   /** @type {(act: string, request: Request, button: HTMLButtonElement) => void} */
@@ -111,6 +123,11 @@ class List {
     this.#fill = fill;
     this.fault = this.#section.querySelector('.fault');
     this.title = byId(section + '-title');
+    this.#more = this.#section.querySelector('.more');
+    this.#more?.addEventListener('click', () => {
+      this.#all = !this.#all;
+      this.#limit();
+    });
   }
 
   /** @param {Request[]} requests */
@@ -130,7 +147,7 @@ class List {
       if (item === at) at = at.nextElementSibling;
       else this.#list.insertBefore(item, at);
     }
-    this.#section.hidden = wanted.size === 0;
+    this.#limit();
   }
 
   clear() {
@@ -140,13 +157,25 @@ class List {
   /** @param {Request} request */
   remove(request) {
     this.#drop(keyOf(request));
-    this.#section.hidden = this.#items.size === 0;
+    this.#limit();
   }
 
   /** The first button of the item that will stand where this one stands. @param {Request} request @returns {HTMLElement|null|undefined} */
   neighbour(request) {
     const item = this.#items.get(keyOf(request));
     return (item?.nextElementSibling ?? item?.previousElementSibling)?.querySelector('button');
+  }
+
+  /** Hides what is too much, and the section when it is empty. */
+  #limit() {
+    const { children } = this.#list;
+    const over = this.#more ? children.length - few : 0;
+    [...children].forEach((item, i) => { item.hidden = over > 0 && !this.#all && i >= few; });
+    this.#section.hidden = children.length === 0;
+    if (!this.#more) return;
+    this.#more.hidden = over <= 0;
+    this.#more.setAttribute('aria-expanded', String(this.#all));
+    setText(this.#more, this.#all ? t('chat.show_fewer') : t('chat.show_all', { n: children.length }));
   }
 
   #drop(key) {

@@ -241,6 +241,8 @@ var german = map[string]string{
 	"chat.waiting_for":        "Warten, bis {address} annimmt.",
 	"chat.waiting_room":       "Warten, bis {address} annimmt. Danach geht es in „{room}“ weiter.",
 	"chat.waiting_cancel":     "Anfrage an {address} zurückziehen",
+	"chat.show_all":           "Alle {n} zeigen",
+	"chat.show_fewer":         "Weniger zeigen",
 	"chat.blocked":            "Blockierte Leute",
 	"chat.unblock":            "Freigeben",
 	"chat.unblock_of":         "{address} freigeben",

@@ -242,6 +242,8 @@ var english = map[string]string{
 	"chat.waiting_for":        "Waiting for {address} to accept.",
 	"chat.waiting_room":       "Waiting for {address} to accept. Then they join “{room}”.",
 	"chat.waiting_cancel":     "Cancel the request to {address}",
+	"chat.show_all":           "Show all {n}",
+	"chat.show_fewer":         "Show fewer",
 	"chat.blocked":            "Blocked people",
 	"chat.unblock":            "Unblock",
 	"chat.unblock_of":         "Unblock {address}",

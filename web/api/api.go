@@ -95,7 +95,9 @@ var opNames = [...]string{"", "register_device", "hello", "publish_key_packages"
 func (o Op) Valid() bool { return o > 0 && int(o) < len(opNames) }
 
 // NeedsDevice reports whether the operation is refused before OpHello.
-func (o Op) NeedsDevice() bool { return o >= OpPublishKeyPackages && o <= OpCreateRoom || o == OpReportAbuse || o == OpLeft }
+func (o Op) NeedsDevice() bool {
+	return o >= OpPublishKeyPackages && o <= OpCreateRoom || o == OpReportAbuse || o == OpLeft
+}
 
 // String is the operation's name in snake case, for logs and metrics.
 func (o Op) String() string {
