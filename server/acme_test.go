@@ -172,7 +172,7 @@ func TestAutomaticTLS(t *testing.T) {
 
 func TestAutomaticTLSRenews(t *testing.T) {
 	t.Parallel()
-	s := newACMESite(t, acmetest.Options{Hosts: here(), Lifetime: 12 * time.Second})
+	s := newACMESite(t, acmetest.Options{Hosts: here(), Lifetime: 15 * time.Second})
 	_, stop := start(t, s.cfg)
 	first := s.secured()
 	var count atomic.Int64
