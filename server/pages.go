@@ -150,7 +150,10 @@ func (s *Server) renderAdmin(w http.ResponseWriter, r *http.Request, p principal
 	view := web.AdminView{Page: s.page(r), Name: p.Account.DisplayName, InviteAction: "/admin/invite", SignOutAction: "/signout",
 		InviteLink: link, InviteExpires: expires, Certificates: s.transport.certificates()}
 	view.Path = "/admin"
-	err := s.db.Read(r.Context(), func(tx *db.Tx) error {
+	err := s.db.Read(r.Context(), func(tx *db.Tx) (err error) {
+		if view.Reports, err = reportsView(tx); err != nil {
+			return err
+		}
 		accounts, err := tx.Accounts()
 		if err != nil {
 			return err

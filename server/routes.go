@@ -22,6 +22,7 @@ func (s *Server) routes() http.Handler {
 	who.Handle("POST /signout", s.handle(s.signOutPost))
 	who.Handle("GET /admin", s.handle(s.admin(s.adminPage)))
 	who.Handle("POST /admin/invite", s.handle(s.admin(s.adminInvite)))
+	who.Handle("POST /admin/report/handled", s.handle(s.admin(s.reportHandled)))
 	who.Handle("GET /api/me", s.handle(s.me))
 	who.Handle("GET /api/socket", s.handle(s.socket))
 	who.Handle("/", s.handle(s.notFound))

@@ -44,6 +44,10 @@ func pages(l Lang) map[string]templ.Component {
 			InviteLink: "https://example.org/invite/code", InviteExpires: now,
 			Users:   []UserRow{{Username: "alice", DisplayName: hostile, Admin: true, Me: true, Joined: now}, {Username: "bob", DisplayName: "בוב", Disabled: true, Joined: now, LastSeen: now, Devices: 2}},
 			Invites: []InviteRow{{By: hostile, Created: now, Expires: now}},
+			Reports: ReportsView{Action: "/admin/report/handled", More: 1,
+				Verified: []ReportRow{{ID: 7, At: now, Abuser: hostile, Reporter: hostile, Note: hostile, Unverified: 2,
+					Messages: []ReportedMessage{{Sent: now, Text: hostile}, {Sent: now}}}},
+				Unverified: []ReportRow{{ID: 8, At: now, Abuser: "mallory@b.example", Provider: "b.example", Note: hostile, Unverified: 1}}},
 			Certificates: []CertificateRow{{Name: "example.org", Expires: now},
 				{Name: "mimi.example.org", Problem: T("tls.dns", "name", "mimi.example.org"), Next: now}}}),
 	}
@@ -185,6 +189,37 @@ func TestAdminPage(t *testing.T) {
 	}
 	if none.Find(testid("admin-invite-link")).Length() != 0 {
 		t.Error("a link is shown where none was made")
+	}
+}
+
+// TestRA4ReportsOnTheAdminPage: what is proved comes first, with its text as text; what is not has none.
+func TestRA4ReportsOnTheAdminPage(t *testing.T) {
+	doc := render(t, pages(English)["admin"])
+	reports := doc.Find(testid("admin-reports"))
+	list := reports.Find(testid("report"))
+	if list.Length() != 2 || list.First().AttrOr("data-kind", "") != "verified" || list.Last().AttrOr("data-kind", "") != "unverified" {
+		t.Fatalf("%d reports", list.Length())
+	}
+	if got := list.First().Find(testid("report-text")); got.Length() != 1 || got.Text() != hostile {
+		t.Errorf("text %q", got.Text())
+	}
+	if list.Last().Find("blockquote").Length() != 0 {
+		t.Error("text of what is not verified")
+	}
+	button := list.First().Find(testid("report-handled"))
+	form := button.ParentsFiltered("form")
+	if button.AttrOr("name", "") != "id" || button.AttrOr("value", "") != "7" || form.AttrOr("action", "") != "/admin/report/handled" ||
+		form.AttrOr("method", "") != "post" {
+		t.Error("a report cannot be closed")
+	}
+	for _, want := range []string{"2 messages", "mallory@b.example", "b.example", "1 more"} {
+		if !strings.Contains(reports.Text(), want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	none := render(t, AdminPage(AdminView{Page: Page{Lang: English}})).Find(testid("admin-reports"))
+	if none.Find(testid("report")).Length() != 0 || !strings.Contains(none.Text(), "Nothing") {
+		t.Errorf("without reports: %q", none.Text())
 	}
 }
 

@@ -114,6 +114,7 @@ type AdminView struct {
 	Users         []UserRow
 	Invites       []InviteRow
 	Certificates  []CertificateRow
+	Reports       ReportsView
 	Error         Text
 	Notice        Text
 }
