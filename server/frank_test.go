@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"database/sql"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -163,5 +164,50 @@ func drain(t *testing.T, store *db.DB) {
 	t.Helper()
 	if err := store.Write(t.Context(), func(*db.Tx) error { return nil }); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTR6ReporterIsOfTheSender: a report names the user whose device sends it, a user of the provider that passes it on, or
+// nobody.
+func TestTR6ReporterIsOfTheSender(t *testing.T) {
+	alice, aliceUser := testClient(t, "a.example", "alice", "1")
+	_, bobUser := testClient(t, "a.example", "bob", "1")
+	_, carolUser := testClient(t, "b.example", "carol", "1")
+	peer := room.Origin{Provider: carolUser.Provider()}
+	for _, tt := range []struct {
+		from room.Origin
+		user mimi.UserID
+		want bool
+	}{
+		{room.From(alice), aliceUser, true}, {room.From(alice), bobUser, false}, {room.From(alice), carolUser, false},
+		{room.From(alice), mimi.UserID{}, true}, {peer, carolUser, true}, {peer, aliceUser, false}, {peer, mimi.UserID{}, true},
+		{room.Origin{}, aliceUser, false},
+	} {
+		if got := isReporter(tt.from, tt.user); got != tt.want {
+			t.Errorf("%v reports as %s: %t", tt.from, tt.user, got)
+		}
+	}
+}
+
+// TestRA1PeersAreLimited: a provider that makes up users runs into the limit of its own.
+func TestRA1PeersAreLimited(t *testing.T) {
+	limits := newReportLimits()
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	user := func(name string) mimi.UserID {
+		_, u := testClient(t, "b.example", name, "1")
+		return u
+	}
+	from := room.Origin{Provider: user("x").Provider()}
+	n := 0
+	for i := range 200 {
+		if limits.take(from, user("u"+strconv.Itoa(i)), now) {
+			n++
+		}
+	}
+	if n != peerReportBurst {
+		t.Errorf("%d reports of made-up users", n)
+	}
+	if alice, _ := testClient(t, "a.example", "alice", "1"); !limits.take(room.From(alice), mimi.UserID{}, now) {
+		t.Error("a user of ours pays for it")
 	}
 }

@@ -30,14 +30,16 @@ func TestPL2ProposalVector(t *testing.T) {
 func TestRS3ML2NewRoomExtensions(t *testing.T) {
 	w := newWorld(t)
 	alice := w.device("mimi://a.example/u/alice", "1")
-	ext := must[mls.Extensions](t)(room.NewRoomExtensions(w.spec(alice)))
+	spec := w.spec(alice)
+	_, spec.Agent = w.newAgent(t)
+	ext := must[mls.Extensions](t)(room.NewRoomExtensions(spec))
 	required, _ := ext.Get(mls.ExtensionRequiredCapabilities)
 	// ext [0006], prop [0008, 000a], cred []
 	if want := "020006040008000a00"; hex.EncodeToString(required) != want {
 		t.Errorf("required capabilities %x, want %s", required, want)
 	}
 	dict := must[mls.AppDataDictionary](t)(ext.AppData())
-	want := mls.ComponentsList{1, 2, 3, 0x22, 0x23, 0x25, 0x27, 0x28, 0x2c, 0x30}
+	want := mls.ComponentsList{1, 2, 3, 0x21, 0x22, 0x23, 0x25, 0x27, 0x28, 0x2c, 0x30}
 	var got mls.ComponentsList
 	for _, c := range dict {
 		got = append(got, c.ID)
