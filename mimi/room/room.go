@@ -11,6 +11,10 @@
 // certificate ([Hub.Rotate]), revokes join links that are used up, and makes anew what an external commit has voided.
 // Such proposals travel with the commit; a client takes them over with [ReceiveExternal].
 //
+// Where a room names the hub's franking agent, the hub stamps the messages whose senders commit to them ([Franker]):
+// receivers verify that ([View.VerifyFrank]), and the hub knows again what it distributed ([Franker.VerifyReported]).
+// Stamping is apart from deciding ([Accepted]), because a signature costs more than all else and needs no turn.
+//
 // A refusal is a response or a [policy.Refusal]; an error is a fault or malformed local input. Limits: handshakes are
 // PublicMessages, the cipher suite is 0x0001, and the hub does not propose ReInit, since nothing here makes the group
 // that would follow.

@@ -5,6 +5,9 @@
 // here, once, and only in their canonical form. Parsed values share memory with the input, which the caller must
 // not change afterwards.
 //
+// franking.go computes what is sent of a frank: the tag, the hub's stamp, the agent's signature. When to make and whom to
+// believe one is for package room to say.
+//
 // Decisions where the draft is silent: `string` is an opaque vector of UTF-8, `optional X` is one presence octet,
 // and no octet is written for a selector that is not declared in the struct.
 package wire
