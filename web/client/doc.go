@@ -14,7 +14,8 @@
 //     of the hub's accepted_timestamp, which is the order everybody sees. The echo is known by its hash, because MLS
 //     cannot decrypt what it sent itself.
 //  4. At the others, onEvent (events.go) processes the stream one event at a time: decrypt, check who says what about
-//     whom, verify the hub's frank (frank.go; without one a message shows, but cannot be reported), and store group state, row and cursor in one Commit. The acknowledgement follows.
+//     whom, verify the hub's frank (frank.go; without one a message shows, but cannot be reported), and store group
+//     state, row and cursor in one Commit. The acknowledgement follows.
 //
 // # Changes of a room
 //
