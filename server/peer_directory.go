@@ -84,8 +84,12 @@ func (p *peers) directoryOf(ctx context.Context, q *peer) (*directory, error) {
 	if d := q.known(p.now()); d != nil {
 		return d, nil
 	}
-	q.fetching.Lock()
-	defer q.fetching.Unlock()
+	select {
+	case q.fetching <- struct{}{}:
+		defer func() { <-q.fetching }()
+	case <-ctx.Done():
+		return nil, awayUnless(ctx, ctx.Err())
+	}
 	if d := q.known(p.now()); d != nil {
 		return d, nil
 	}

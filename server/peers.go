@@ -49,7 +49,7 @@ type peer struct {
 	slots   chan struct{} // our requests under way
 	serving chan struct{} // and its own
 
-	fetching sync.Mutex // one directory at a time
+	fetching chan struct{} // one directory at a time
 
 	mu        sync.Mutex
 	directory *directory
@@ -123,7 +123,8 @@ func (p *peers) get(domain mimi.ProviderID) *peer {
 	defer p.mu.Unlock()
 	q := p.list[domain.Host()]
 	if q == nil {
-		q = &peer{domain: domain, slots: make(chan struct{}, maxPeerRequests), serving: make(chan struct{}, maxPeerInFlight)}
+		q = &peer{domain: domain, slots: make(chan struct{}, maxPeerRequests), serving: make(chan struct{}, maxPeerInFlight),
+			fetching: make(chan struct{}, 1)}
 		p.list[domain.Host()] = q
 	}
 	return q

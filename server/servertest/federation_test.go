@@ -167,6 +167,7 @@ func TestHubHangs(t *testing.T) {
 	providers(t, func(n *servertest.Net, a, b, _ *servertest.Provider) {
 		alice, bob, dave := a.User("alice"), b.User("bob"), a.User("dave")
 		online(t, alice, bob, dave)
+		must(t, servertest.Acquaint(ctx, bob, alice))
 		remote, err := bob.Session.NewChat(ctx, "alice@a.example")
 		must(t, err)
 		until(t, "alice is in", has(alice, remote.ID))
@@ -178,7 +179,7 @@ func TestHubHangs(t *testing.T) {
 		must(t, err)
 		done := make(chan error, 1)
 		go func() {
-			_, err := alice.Session.NewChat(ctx, "nobody@b.example") // asks b for key packages
+			_, err := alice.Session.NewGroup(ctx, "club", []string{"bob@b.example"}) // asks b for key packages
 			done <- err
 		}()
 		time.Sleep(time.Second)
@@ -200,7 +201,7 @@ func TestHubHangs(t *testing.T) {
 			t.Errorf("the notice took %v", took)
 		}
 		if err := <-done; err == nil {
-			t.Error("a chat with somebody of a provider that hangs")
+			t.Error("a member of a provider that hangs")
 		}
 		for range 100 {
 			time.Sleep(5 * time.Second)
