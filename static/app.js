@@ -99,27 +99,38 @@ function showState(next) {
 }
 
 let bannerTimer;
+let bannerShown = ''; // or about to be
 
 /** A short interruption is nobody's business: the banner waits a moment. */
 function showBanner() {
-  clearTimeout(bannerTimer);
   const kind = bannerKind();
+  const wanted = [kind, state.error?.code, state.changedIdentities?.[0], kind === 'away' && current().hub].join(' ');
+  if (wanted === bannerShown) return;
+  bannerShown = wanted;
+  clearTimeout(bannerTimer);
   const patience = kind === '' || state.state === 'error' ? 0 : 1200;
   bannerTimer = setTimeout(() => {
     const banner = byId('banner');
     banner.hidden = kind === '';
     if (kind) banner.dataset.kind = kind;
     else delete banner.dataset.kind;
-    const texts = { offline: t('chat.offline'), reconnecting: t('chat.reconnecting'), error: sentence(state.error), '': '' };
+    const texts = {
+      offline: t('chat.offline'), reconnecting: t('chat.reconnecting'), error: sentence(state.error), '': '',
+      identity: t('chat.identity_changed', { domain: state.changedIdentities?.[0] ?? '' }),
+      away: t('chat.hub_away', { domain: current()?.hub ?? '' }),
+    };
     setText(byId('banner-text'), texts[kind]);
     byId('banner-reload').hidden = kind !== 'error';
+    byId('banner-accept').hidden = kind !== 'identity';
   }, patience);
 }
 
 function bannerKind() {
   if (state.state === 'error') return 'error';
-  if (state.state !== 'ready' || state.online) return '';
-  return state.connecting && navigator.onLine ? 'reconnecting' : 'offline';
+  if (state.state !== 'ready') return '';
+  if (!state.online) return state.connecting && navigator.onLine ? 'reconnecting' : 'offline';
+  if (state.changedIdentities?.length) return 'identity';
+  return current()?.hubAway && current().id === roomOfHash() ? 'away' : '';
 }
 
 /** @param {Room[]|null} next */
@@ -139,6 +150,7 @@ function showRooms(next) {
     timeline.update(room, state.me);
     info.update(room);
   } else route();
+  showBanner();
 }
 
 /** @param {Room} room */
@@ -179,6 +191,7 @@ function route() {
     timeline.close();
     list.show(rooms, '', state.me);
     if (before) list.focus(before);
+    showBanner();
     return;
   }
   if (timeline.room === id) return;
@@ -187,6 +200,7 @@ function route() {
   showHead(room);
   list.show(rooms, id, state.me);
   composer.focus();
+  showBanner();
 }
 
 addEventListener('hashchange', (e) => {
@@ -210,11 +224,16 @@ byId('back').addEventListener('click', (e) => {
 });
 
 byId('banner-reload').addEventListener('click', () => location.reload());
+byId('banner-accept').addEventListener('click', () => {
+  const domain = state.changedIdentities?.[0];
+  if (domain) engine.call('acceptIdentity', { domain }).catch(() => {}); // the banner stays as long as it is not accepted
+});
 addEventListener('online', showBanner);
 addEventListener('offline', showBanner);
 
 /** Says everything again, after the language has changed. */
 function retell() {
+  bannerShown = '';
   showState(state);
   showRooms(rooms);
   requests.retell();

@@ -147,6 +147,8 @@ var german = map[string]string{
 	"error.engine_stopped":   "Die Verschlüsselung hat unerwartet angehalten. Wir starten sie neu.",
 	"error.blocked":          "Du hast diese Person blockiert. Gib sie zuerst in den Einstellungen frei.",
 	"error.identity_changed": "Dieser Server weist sich anders aus als früher. Zur Sicherheit verbindet sich dieser Browser nicht mit ihm. Frage die Person, die den Server betreut.",
+	"error.hub_unreachable":  "Der Server dieser Person oder dieses Raums ist gerade nicht erreichbar. Bitte versuch es später noch einmal.",
+	"error.peer_refused":     "Dieser Server tauscht mit jenem keine Nachrichten aus. Frag, wer ihn betreut.",
 	"error.replaced":         "Dein Konto ist in einer anderen Kopie dieses Browserprofils offen.",
 
 	"chat.title":             "Chats",
@@ -228,6 +230,9 @@ var german = map[string]string{
 	"chat.encrypted":         "Ende-zu-Ende verschlüsselt",
 	"chat.offline":           "Du bist offline. Schreib ruhig weiter; gesendet wird, sobald du wieder verbunden bist.",
 	"chat.reconnecting":      "Verbindung wird wieder aufgebaut …",
+	"chat.hub_away":          "Der Server dieses Raums ({domain}) ist nicht erreichbar. Deine Nachrichten sind aufgehoben und werden gesendet, sobald er antwortet.",
+	"chat.identity_changed":  "{domain} weist sich anders aus als bisher. Solange du das nicht annimmst, kommt von Leuten, die dort neu sind, nichts an. Frag bei {domain} nach, ob das seine Richtigkeit hat.",
+	"chat.identity_accept":   "Neue Identität annehmen",
 	"chat.unread.one":        "{n} ungelesene Nachricht",
 	"chat.unread.other":      "{n} ungelesene Nachrichten",
 	"chat.announce":          "{name}: {text}",

@@ -148,6 +148,8 @@ var english = map[string]string{
 	"error.engine_stopped":   "The encryption stopped unexpectedly. We are starting it again.",
 	"error.blocked":          "You have blocked this person. Unblock them in the settings first.",
 	"error.identity_changed": "This server identifies itself differently than before, so to be safe this browser does not connect to it. Ask the person who looks after the server.",
+	"error.hub_unreachable":  "The server of that person or room cannot be reached at the moment. Please try again later.",
+	"error.peer_refused":     "This server does not exchange messages with that one. Ask the person who looks after it.",
 	"error.replaced":         "Your account is open in another copy of this browser profile.",
 
 	"chat.title":             "Chats",
@@ -229,6 +231,9 @@ var english = map[string]string{
 	"chat.encrypted":         "End-to-end encrypted",
 	"chat.offline":           "You are offline. You can go on writing; it is sent when you are back.",
 	"chat.reconnecting":      "Connecting again …",
+	"chat.hub_away":          "The server of this room ({domain}) cannot be reached. Your messages are kept and sent as soon as it answers.",
+	"chat.identity_changed":  "{domain} identifies itself differently than before. Until you accept that, nothing comes in from people who are new there. Ask somebody at {domain} whether this is right.",
+	"chat.identity_accept":   "Accept the new identity",
 	"chat.unread.one":        "{n} unread message",
 	"chat.unread.other":      "{n} unread messages",
 	"chat.announce":          "{name}: {text}",
