@@ -572,6 +572,7 @@ func (h *hub) create(c *hubConn, id mimi.RoomID, req *api.Request) ([]byte, bool
 		room, resp = nil, &wire.UpdateRoomResponse{ResponseCode: wire.UpdateNotAllowed}
 	}
 	if room != nil {
+		room.SetKey(h.provider(id.Provider()).key)
 		h.rooms[id] = room
 		h.events = append(h.events, hubEvent{room: id})
 		h.spans = append(h.spans, span{room: id, client: c.client, from: uint64(len(h.events))})

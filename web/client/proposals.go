@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kith/mimi/mls"
+	rooms "kith/mimi/room"
 	"kith/mimi/wire"
 )
 
@@ -36,14 +37,17 @@ func (e *engine) onProposals(b *batch, r *room, f *wire.FanoutMessage) string {
 	return ""
 }
 
-// processStapled keeps the proposals that the hub has made for the epoch of a commit that comes with them.
-//
-// draft-ietf-mimi-protocol-06, Section 5.5
+// processStapled keeps the proposals that the hub has made for the epoch of a commit that comes with them (NT-10).
 func (e *engine) processStapled(g *mls.Group, f *wire.FanoutMessage) {
-	for _, m := range f.ExternalProposals {
-		if _, err := g.Process(m.Message); err != nil {
-			e.drop(dropCrypto)
-		}
+	if len(f.ExternalProposals) == 0 {
+		return
+	}
+	v, err := viewOf(g)
+	if err == nil {
+		err = rooms.ReceiveExternal(g, v, f)
+	}
+	if err != nil {
+		e.drop(dropCrypto)
 	}
 }
 

@@ -166,3 +166,62 @@ func TestSM6WhoIsRemovedDoesNotCommit(t *testing.T) {
 		}
 	})
 }
+
+// evict has the hub propose the removal of somebody, as for a deleted account.
+func (h *hub) evict(room string, u mimi.UserID) {
+	h.t.Helper()
+	id, err := mimi.ParseRoomID(room)
+	must(h.t, err)
+	h.mu.Lock()
+	out, err := h.rooms[id].Evict(uint64(time.Now().UnixMilli()), []mimi.UserID{u}, nil)
+	if err != nil || out == nil || out.Next == nil {
+		h.t.Fatalf("the hub cannot propose a removal: %v", err)
+	}
+	h.rooms[id] = out.Next
+	h.distribute(id, out)
+	h.mu.Unlock()
+	h.ring()
+}
+
+// TestSM6HubProposalsTakeEffect: whom the hub removes is out within seconds, by a commit of any member.
+func TestSM6HubProposalsTakeEffect(t *testing.T) {
+	world(t, func(h *hub) {
+		alice, bob, carol, room := trioOf(t, h)
+		h.evict(room, carol.user)
+		time.Sleep(5 * time.Second)
+		for _, a := range []*agent{alice, bob} {
+			if n := a.view(room).Members; n != 2 {
+				t.Errorf("%s sees %d members", a.user.Name(), n)
+			}
+		}
+		if !carol.view(room).Removed {
+			t.Error("Carol is not out")
+		}
+		bob.send(room, "fine")
+		alice.sees(room, "Bob: fine")
+	})
+}
+
+// TestNT10StapledProposalsAreCommitted: a new device joins while a removal of the hub waits for a commit that nobody
+// makes. The hub makes it anew with the join, and the device commits it.
+func TestNT10StapledProposalsAreCommitted(t *testing.T) {
+	world(t, func(h *hub) {
+		alice, bob, carol, room := trioOf(t, h)
+		alice.transport.setDown(true)
+		bob.transport.setDown(true)
+		h.evict(room, carol.user)
+		second := h.device("bob")
+		second.awaitRoom("Club")
+		carol.until("out", func() bool { return carol.view(room).Removed })
+		second.send(room, "fine")
+		alice.transport.setDown(false)
+		bob.transport.setDown(false)
+		for _, a := range []*agent{alice, bob, second} {
+			a.sees(room, "Bob: fine")
+			a.until("without Carol", func() bool { return a.view(room).Members == 2 })
+			if got := a.notices(room); slices.Contains(got, client.NoticeRejoined+" "+a.state().Me.DisplayName) {
+				t.Errorf("%s had to rejoin: %q", a.user.Name(), got)
+			}
+		}
+	})
+}
