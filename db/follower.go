@@ -90,13 +90,9 @@ func (tx *Tx) FollowerEvents(room int64, provider string, after, upTo int64, p P
 			return nil, 0, err
 		}
 	}
-	page, err = collect(tx, `SELECT e.id, e.ts, e.kind FROM event e INDEXED BY event_room
-		WHERE e.room = ?1 AND e.id > ?2 AND e.id <= ?3 AND e.kind <> 0
-		AND EXISTS (SELECT 1 FROM follower f WHERE f.provider = ?4 AND f.room = ?1 AND f.from_event <= e.id
-			AND (f.to_event IS NULL OR f.to_event >= e.id) AND (e.kind <> 1 OR f.messages))
-		AND (e.kind <> 4 OR EXISTS (SELECT 1 FROM welcome_target w WHERE w.event = e.id AND w.provider = ?4))
-		ORDER BY e.id LIMIT ?5`, []any{room, after, upTo, provider, p.Rows},
-		func(e *Event, row func(...any) error) error { return row(&e.ID, &e.Time, &e.Kind) })
+	if page, err = tx.forFollower(room, provider, after, upTo, p.Rows); err != nil {
+		return nil, 0, err
+	}
 	size := 0
 	for i := range page {
 		e := &page[i]
@@ -107,8 +103,19 @@ func (tx *Tx) FollowerEvents(room int64, provider string, after, upTo int64, p P
 			return page[:i], page[i-1].ID, nil
 		}
 	}
-	if err == nil && len(page) == p.Rows {
+	if len(page) == p.Rows {
 		return page, page[len(page)-1].ID, nil
 	}
-	return page, max(after, upTo), err
+	return page, max(after, upTo), nil
+}
+
+// forFollower lists what a provider receives of a room with after < id <= upTo, without bodies.
+func (tx *Tx) forFollower(room int64, provider string, after, upTo int64, rows int) ([]Event, error) {
+	return collect(tx, `SELECT e.id, e.ts, e.kind FROM event e INDEXED BY event_room
+		WHERE e.room = ?1 AND e.id > ?2 AND e.id <= ?3 AND e.kind <> 0
+		AND EXISTS (SELECT 1 FROM follower f WHERE f.provider = ?4 AND f.room = ?1 AND f.from_event <= e.id
+			AND (f.to_event IS NULL OR f.to_event >= e.id) AND (e.kind <> 1 OR f.messages))
+		AND (e.kind <> 4 OR EXISTS (SELECT 1 FROM welcome_target w WHERE w.event = e.id AND w.provider = ?4))
+		ORDER BY e.id LIMIT ?5`, []any{room, after, upTo, provider, rows},
+		func(e *Event, row func(...any) error) error { return row(&e.ID, &e.Time, &e.Kind) })
 }

@@ -229,7 +229,10 @@ CREATE TABLE peer (
   first_seen INTEGER NOT NULL,
   last_ok    INTEGER,                         -- when it last answered
   error      TEXT    NOT NULL DEFAULT '',     -- what was wrong last, in words; empty since it answered
-  error_at   INTEGER
+  error_at   INTEGER,
+  verdict    TEXT    NOT NULL DEFAULT '' CHECK (verdict IN ('', 'allow', 'deny')), -- the administrator's
+  suspended_at INTEGER,                       -- nothing is exchanged with it since; NULL: it is not suspended
+  expires_at INTEGER                          -- when the certificate ends that it has shown last
 ) STRICT, WITHOUT ROWID;
 
 -- Whether one user may fetch the KeyPackages of another, as far as it was asked for or answered. At least one of the two is

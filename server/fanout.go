@@ -127,7 +127,7 @@ func (f *fanout) deliver(p *publication, touched []*socket) []*socket {
 			}
 		}
 		f.devices.Unlock()
-		if p.frame != nil && p.room.hub != nil {
+		if p.frame != nil && !p.room.foreign {
 			f.outbox.wake(p.room, p.room.followers)
 			f.outbox.wake(p.room, p.followers)
 		}

@@ -2,11 +2,8 @@ package server
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"kith/mimi"
 	"kith/mimi/identity"
@@ -20,10 +17,6 @@ const (
 	// EN-6
 	maxSubmitBody = 1 << 20
 	maxBulkBody   = 16 << 20
-
-	peerReadWithin             = 30 * time.Second // a body that takes longer is not waited for
-	peerAskBurst, peerAskEvery = 20_000, 200 * time.Microsecond
-	maxPeerInFlight            = 256
 )
 
 // peerHandler answers a request of another provider: with 200 and a body, with 201 where body is nil, or with an opError.
@@ -54,21 +47,30 @@ func (m *messenger) Federation() http.Handler {
 func (m *messenger) forPeers(endpoint string, limit int64, h peerHandler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from, err := m.peerOf(r)
-		if err == nil {
-			var done func()
-			if done, err = m.admitPeer(from); err == nil {
-				defer done()
-			}
+		if err != nil {
+			m.strangerRefused(r, endpoint, err)
+			m.answerPeer(w, endpoint, nil, err)
+			return
 		}
-		var body, answer []byte
-		if err == nil {
-			body, err = readPeerBody(w, r, limit)
+		answer, err := m.fromPeer(w, r, from, limit, h)
+		if err != nil {
+			m.peerRefused(from, endpoint, asOpError(err))
 		}
-		if err == nil {
-			answer, err = h(r.Context(), from, uriOf(r.PathValue("target")), body)
-		}
-		m.answerPeer(w, r, endpoint, from, answer, err)
+		m.answerPeer(w, endpoint, answer, err)
 	})
+}
+
+func (m *messenger) fromPeer(w http.ResponseWriter, r *http.Request, from mimi.ProviderID, limit int64, h peerHandler) ([]byte, error) {
+	a, err := m.admitPeer(from)
+	if err != nil {
+		return nil, err
+	}
+	defer a.done()
+	body, err := a.read(w, r, limit)
+	if err != nil {
+		return nil, err
+	}
+	return h(r.Context(), from, uriOf(r.PathValue("target")), body)
 }
 
 // peerOf tells which provider asks: the one that From names, if the connection's certificate is for it, or for a host to
@@ -77,7 +79,7 @@ func (m *messenger) forPeers(endpoint string, limit int64, h peerHandler) http.H
 // draft-ietf-mimi-protocol-06, Section 4.1
 func (m *messenger) peerOf(r *http.Request) (mimi.ProviderID, error) {
 	host, ok := strings.CutPrefix(r.Header.Get("From"), "mimi@")
-	from, err := mimi.NewProviderID(host)
+	from, err := mimi.NewProviderID(strings.ToLower(host))
 	if !ok || err != nil || len(r.Header.Values("From")) != 1 {
 		return mimi.ProviderID{}, opBadRequest
 	}
@@ -85,10 +87,18 @@ func (m *messenger) peerOf(r *http.Request) (mimi.ProviderID, error) {
 	if err != nil || from == m.domain {
 		return mimi.ProviderID{}, opNotAllowed
 	}
+	if !m.peers.met(from) && !m.mayMeet(cert, r.RemoteAddr) {
+		return mimi.ProviderID{}, opRateLimited
+	}
+	q := m.peers.get(from)
 	if verifyPeerName(cert, from.Host()) == nil {
+		q.meet()
 		return from, nil
 	}
-	d, err := m.peers.directoryOf(r.Context(), m.peers.get(from))
+	if d, _ := q.known(m.Now()); d == nil && !m.mayMeet(cert, r.RemoteAddr) {
+		return mimi.ProviderID{}, opRateLimited
+	}
+	d, err := m.peers.directoryOf(r.Context(), q)
 	if err != nil {
 		return mimi.ProviderID{}, opNotAllowed
 	}
@@ -98,42 +108,6 @@ func (m *messenger) peerOf(r *http.Request) (mimi.ProviderID, error) {
 		}
 	}
 	return mimi.ProviderID{}, opNotAllowed
-}
-
-// admitPeer bounds what one provider may ask for at a time.
-func (m *messenger) admitPeer(from mimi.ProviderID) (done func(), err error) {
-	q := m.peers.get(from)
-	select {
-	case q.serving <- struct{}{}:
-	default:
-		return nil, opRateLimited
-	}
-	done = func() { <-q.serving }
-	if _, ok := m.peerAsks.take(from.Host(), m.Now()); !ok {
-		done()
-		return nil, opRateLimited
-	}
-	m.outbox.hello(from)
-	return done, nil
-}
-
-func readPeerBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if r.ContentLength > limit {
-		return nil, opTooLarge
-	}
-	// The server's own limit is for a whole connection of HTTP/1.1; this one is for one slow body of HTTP/2 as well.
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(peerReadWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, err
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return nil, opTooLarge
-	}
-	if err != nil {
-		return nil, opBadRequest
-	}
-	return body, nil
 }
 
 // uriOf reads the identifier of a path.
@@ -147,7 +121,7 @@ func uriOf(target string) string {
 // answerPeer writes the answer (TR-7).
 //
 // draft-ietf-mimi-protocol-06, Section 5
-func (m *messenger) answerPeer(w http.ResponseWriter, r *http.Request, endpoint string, from mimi.ProviderID, answer []byte, err error) {
+func (m *messenger) answerPeer(w http.ResponseWriter, endpoint string, answer []byte, err error) {
 	if err == nil {
 		m.metrics.peerRequests.WithLabelValues(endpoint, "ok").Inc()
 		w.Header().Set("Content-Type", "application/octet-stream")
@@ -164,21 +138,39 @@ func (m *messenger) answerPeer(w http.ResponseWriter, r *http.Request, endpoint 
 		m.Log.Error("request of another provider", "endpoint", endpoint, "error", err.Error())
 	}
 	m.metrics.peerRequests.WithLabelValues(endpoint, e.code).Inc()
-	m.refusedPeer(from, endpoint, e)
-	switch e.status {
-	case http.StatusTooManyRequests:
+	switch {
+	case e.status == http.StatusTooManyRequests, e == opBusy:
 		w.Header().Set("Retry-After", "1")
-	case http.StatusServiceUnavailable, http.StatusInsufficientStorage:
+	case e.status == http.StatusServiceUnavailable, e.status == http.StatusInsufficientStorage:
 		w.Header().Set("Retry-After", "30")
 	}
 	plain(w, int(e.status), e.code+"\n")
 }
 
-// refusedPeer lets the operator see what a provider was refused.
-func (m *messenger) refusedPeer(from mimi.ProviderID, endpoint string, e *opError) {
-	if !from.IsZero() && e.status != http.StatusNotFound {
+// peerRefused lets the operator see what a provider was refused. Only the first lines of many are written.
+func (m *messenger) peerRefused(from mimi.ProviderID, endpoint string, e *opError) {
+	if e.status == http.StatusNotFound {
+		return
+	}
+	m.peers.refusing(m.peers.get(from), e.code)
+	if _, ok := m.refusals.take(from.Host(), m.Now()); ok {
 		m.Log.Warn("another provider was refused", "peer", from.Host(), "endpoint", endpoint, "code", e.code)
 	}
+}
+
+// strangerRefused does the same for who has not shown that it is the provider it says it is.
+func (m *messenger) strangerRefused(r *http.Request, endpoint string, err error) {
+	if _, ok := m.refusals.take("at "+network(r.RemoteAddr), m.Now()); !ok {
+		return
+	}
+	claims := "nobody"
+	if host, ok := strings.CutPrefix(r.Header.Get("From"), "mimi@"); ok {
+		if id, err := mimi.NewProviderID(host); err == nil {
+			claims = id.Host()
+		}
+	}
+	m.Log.Warn("somebody was refused who is not the provider it says", "says", claims, "endpoint", endpoint, "code", asOpError(err).code,
+		"network", network(r.RemoteAddr))
 }
 
 // roomOf reads the room of a request; hosted says that we must be its hub.
@@ -219,8 +211,12 @@ func (m *messenger) peerSubmit(ctx context.Context, from mimi.ProviderID, target
 	}
 	answered := make(chan result, 1)
 	m.hub.Submit(ctx, room.Origin{Provider: from}, id, body, func(body []byte, err error) { answered <- result{body, err} })
-	r := <-answered
-	return r.body, r.err
+	select {
+	case r := <-answered:
+		return r.body, r.err
+	case <-m.context.Done(): // the answer might never come
+		return nil, opStopping
+	}
 }
 
 func (m *messenger) peerGroupInfo(ctx context.Context, from mimi.ProviderID, target string, body []byte) ([]byte, error) {
@@ -263,14 +259,14 @@ func (m *messenger) peerKeyMaterial(ctx context.Context, from mimi.ProviderID, t
 	if sender != from || asks == m.domain && asHub {
 		return nil, opNotAllowed
 	}
+	if !asHub && req.TargetUser.Provider() != m.domain {
+		return nil, opUnknown
+	}
 	if err := m.checkForeignRequester(ctx, req); err != nil {
 		return nil, err
 	}
 	if asHub {
 		return m.hub.KeyMaterial(ctx, room.Origin{Provider: from}, req, body)
-	}
-	if req.TargetUser.Provider() != m.domain {
-		return nil, opUnknown
 	}
 	return m.material(ctx, req, body, nil)
 }

@@ -231,10 +231,13 @@ func (f *follower) publish(n *notification, err error) {
 // Left takes a device out of a room of another provider: it says so itself, having stored all events up to acked.
 func (f *follower) Left(ctx context.Context, id mimi.RoomID, device, acked int64) error {
 	r, err := f.rooms.acquire(ctx, id)
-	if err != nil || r.hub != nil {
+	if err != nil {
 		return err
 	}
 	defer r.release()
+	if !r.foreign {
+		return nil
+	}
 	r.retain()
 	stored := make(chan error, 1)
 	ended := false

@@ -667,8 +667,5 @@ func mayAddUser(view *room.View, user, target mimi.UserID) bool {
 
 // rootsOf are the roots that vouch for the users of a provider.
 func (h *localHub) rootsOf(provider mimi.ProviderID) []*identity.Root {
-	if root := h.mls.Application.(*room.Application).Roots.Root(provider); root != nil {
-		return []*identity.Root{root}
-	}
-	return nil
+	return room.RootsOf(h.mls.Application.(*room.Application).Roots, provider)
 }

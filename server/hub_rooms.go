@@ -23,8 +23,11 @@ type liveRoom struct {
 
 	mu     sync.Mutex // held while deciding; an update holds it until its outcome is committed
 	loaded bool
-	id     int64
 	hub    *room.Hub // nil where another provider is the hub
+
+	// Do not change once loaded.
+	id      int64
+	foreign bool // another provider is the hub
 
 	// The fanout's own once loaded.
 	audience  []int64  // devices that get its events
@@ -102,6 +105,7 @@ func (r *liveRoom) load(ctx context.Context) error {
 				silent = append(silent, m.Device)
 			}
 		}
+		r.foreign = row.Hub != ""
 		r.id, r.audience, r.readers, r.loaded = row.ID, audience, without(audience, silent), true
 		return nil
 	})

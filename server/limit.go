@@ -34,7 +34,7 @@ func (l *limiter) take(key string, now time.Time) (wait time.Duration, ok bool) 
 	b := l.bucket(key)
 	ms := now.UnixMilli()
 	if ms > b.last {
-		b.spent = max(0, b.spent-float64(ms-b.last)/float64(l.every.Milliseconds()))
+		b.spent = max(0, b.spent-float64(ms-b.last)*float64(time.Millisecond)/float64(l.every))
 	}
 	b.last = ms // a clock that was set back only stops the refilling for a moment
 	if b.spent+1 > l.burst {

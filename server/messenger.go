@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -57,6 +58,11 @@ type messenger struct {
 	asks     *limiter // other requests of a user
 	claims   *limiter // key material, by requester and target
 	peerAsks *limiter // requests of another provider
+	meetings *limiter // providers that are met by their asking, by certificate and network
+	refusals *limiter // lines in the log
+	serving  atomic.Int64
+	outsides outsideLimits
+	bodies   budget
 
 	context context.Context // ends with close
 	stop    context.CancelFunc
@@ -87,10 +93,14 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 	metrics := newMessengerMetrics(c.Metrics.registry)
 	m := &messenger{messengerConfig: c, domain: domain, root: root, metrics: metrics, sockets: make(map[*socket]struct{}),
 		submits: newLimiter(submitBurst, submitEvery), asks: newLimiter(askBurst, askEvery),
-		claims: newLimiter(claimBurst, claimEvery), peerAsks: newLimiter(peerAskBurst, peerAskEvery)}
+		claims: newLimiter(claimBurst, claimEvery), peerAsks: newLimiter(peerAskBurst, peerAskEvery),
+		meetings: newLimiter(meetBurst, meetEvery), refusals: newLimiter(refusalBurst, refusalEvery), outsides: newOutsideLimits()}
 	m.context, m.stop = context.WithCancel(context.Background())
 	m.peers = newPeers(domain, root, c.DB, c.DialPeer, c.Now, c.Log)
 	m.outbox = newOutbox(m.context, &m.running, c.DB, m.peers, c.Now, c.Log)
+	m.peers.alive = m.outbox.hello
+	m.peers.requests = func(endpoint, outcome string) { metrics.peerCalls.WithLabelValues(endpoint, outcome).Inc() }
+	m.outbox.outcomes = func(outcome string) { metrics.outbox.WithLabelValues(outcome).Inc() }
 	m.fanout = newFanout(metrics, m.outbox)
 	config := mls.Config{Now: c.Now, Rand: c.Rand, Application: &room.Application{Roots: m.peers}}
 	rooms := newRoomCache(c.DB, config)
@@ -120,6 +130,7 @@ func (m *messenger) Close(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	m.stop()
+	m.outbox.stop()
 	m.peers.close()
 	m.fanout.stop()
 	gone := make(chan struct{})

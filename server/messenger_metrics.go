@@ -21,6 +21,8 @@ type messengerMetrics struct {
 
 	followed     prometheus.Counter     // events of other providers' rooms
 	peerRequests *prometheus.CounterVec // of other providers, by endpoint and code
+	peerCalls    *prometheus.CounterVec // ours to other providers, by endpoint and outcome
+	outbox       *prometheus.CounterVec // attempts to deliver events to other providers, by outcome
 }
 
 var eventKinds = [...]string{"create", "message", "proposal", "commit", "welcome"}
@@ -43,6 +45,10 @@ func newMessengerMetrics(registry prometheus.Registerer) *messengerMetrics {
 		followed: counter("kith_events_followed_total", "Events stored of rooms that other providers host."),
 		peerRequests: add.NewCounterVec(prometheus.CounterOpts{Name: "kith_peer_requests_total", Help: "Requests of other providers."},
 			[]string{"endpoint", "code"}),
+		peerCalls: add.NewCounterVec(prometheus.CounterOpts{Name: "kith_peer_calls_total", Help: "Our requests to other providers."},
+			[]string{"endpoint", "outcome"}),
+		outbox: add.NewCounterVec(prometheus.CounterOpts{Name: "kith_outbox_total", Help: "Attempts to deliver events to other providers."},
+			[]string{"outcome"}),
 	}
 	accepted := add.NewCounterVec(prometheus.CounterOpts{Name: "kith_events_accepted_total", Help: "Events accepted into rooms."}, []string{"kind"})
 	for i, kind := range eventKinds {

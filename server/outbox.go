@@ -17,9 +17,11 @@ const (
 	outboxWorkers  = 16                 // rooms that are delivered to one provider at a time
 	outboxFirst    = time.Second        // the first wait after a failure (NT-4)
 	outboxLongest  = time.Hour          // and the longest
-	outboxPatience = 7 * 24 * time.Hour // after which a provider that is away is waited for no more
-	outboxRefusals = 3                  // of one room, after which it is parked
-	helloEvery     = 5 * time.Second    // a provider that asks for something is there: try again, but not sooner
+	outboxPatience = 7 * 24 * time.Hour // after which a provider that is away is looked for but once a day
+	outboxDaily    = 24 * time.Hour
+	outboxRefusals = 3                // of one room, after which it is parked
+	helloEvery     = 5 * time.Second  // a provider that asks for something is there: try again, but not sooner
+	unparkEvery    = 10 * time.Minute // nor what it has refused sooner than that
 )
 
 // outboxPage bounds one request of notify.
@@ -39,8 +41,11 @@ type outbox struct {
 	context context.Context
 	running *sync.WaitGroup
 
-	mu    sync.Mutex
-	lanes map[string]*lane
+	outcomes func(string) // counts
+
+	mu      sync.Mutex
+	lanes   map[string]*lane
+	stopped bool
 }
 
 // lane is everything that waits for one provider.
@@ -49,12 +54,17 @@ type lane struct {
 	jobs    map[int64]*job // by room
 	ready   []*job
 	workers int
+	held    bool // the operator wants nothing to be sent
 
-	failures int       // in a row; while there are some, one room is tried at a time
-	since    time.Time // when they began
-	timer    *time.Timer
-	helloed  time.Time
-	parked   bool // some of its rooms are, perhaps
+	failures  int       // in a row; while there are some, one room is tried at a time
+	since     time.Time // when they began
+	alarmed   bool      // that it has been away for too long was said
+	timer     *time.Timer
+	notBefore time.Time // it has asked to be left alone until then
+	helloed   time.Time
+
+	parked   map[int64]string // rooms of which it has refused the events, with their URIs
+	unparked time.Time
 }
 
 // job is a room that has, or may have, something for the lane's provider.
@@ -65,10 +75,12 @@ type job struct {
 	state *db.Outbox // as last stored or known to be; nil: not read yet
 
 	refusals int
+	failures int
 }
 
 func newOutbox(ctx context.Context, running *sync.WaitGroup, store *db.DB, p *peers, now func() time.Time, log *slog.Logger) *outbox {
-	return &outbox{db: store, peers: p, now: now, log: log, context: ctx, running: running, lanes: make(map[string]*lane)}
+	return &outbox{db: store, peers: p, now: now, log: log, context: ctx, running: running, lanes: make(map[string]*lane),
+		outcomes: func(string) {}}
 }
 
 // load takes up what was not delivered when the server stopped.
@@ -79,13 +91,23 @@ func (o *outbox) load(ctx context.Context) error {
 		return err
 	})
 	for _, b := range open {
-		if b.Parked == 0 {
-			o.add(b.Room, b.URI, b.Provider)
-		} else if l := o.lane(b.Provider); l != nil {
-			l.parked = true
+		if b.Parked != 0 {
+			o.mu.Lock()
+			if l := o.lane(b.Provider); l != nil {
+				l.parked[b.Room] = b.URI
+			}
+			o.mu.Unlock()
 		}
+		o.add(b.Room, b.URI, b.Provider)
 	}
 	return err
+}
+
+// stop lets no more deliveries begin.
+func (o *outbox) stop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stopped = true
 }
 
 // wake tells that a room has something new for providers.
@@ -102,6 +124,9 @@ func (o *outbox) add(room int64, uri, provider string) {
 	if l == nil {
 		return
 	}
+	if _, parked := l.parked[room]; parked {
+		return // what is new waits behind what was refused
+	}
 	if j := l.jobs[room]; j != nil {
 		j.woken = true
 		return
@@ -112,7 +137,7 @@ func (o *outbox) add(room int64, uri, provider string) {
 	o.employ(l)
 }
 
-// lane returns a provider's lane. The caller holds the lock, but while the server starts.
+// lane returns a provider's lane. The caller holds the lock.
 func (o *outbox) lane(provider string) *lane {
 	l := o.lanes[provider]
 	if l == nil {
@@ -121,7 +146,7 @@ func (o *outbox) lane(provider string) *lane {
 			o.log.Error("a follower's domain is none", "error", err.Error())
 			return nil
 		}
-		l = &lane{domain: domain, jobs: make(map[int64]*job)}
+		l = &lane{domain: domain, jobs: make(map[int64]*job), parked: make(map[int64]string)}
 		o.lanes[provider] = l
 	}
 	return l
@@ -131,7 +156,7 @@ func (o *outbox) lane(provider string) *lane {
 func (o *outbox) employ(l *lane) {
 	limit := outboxWorkers
 	switch {
-	case l.timer != nil || o.context.Err() != nil:
+	case l.timer != nil || l.held || o.stopped:
 		return
 	case l.failures > 0:
 		limit = 1
@@ -146,7 +171,7 @@ func (o *outbox) employ(l *lane) {
 func (o *outbox) work(l *lane) {
 	for {
 		o.mu.Lock()
-		if len(l.ready) == 0 || l.timer != nil || o.context.Err() != nil {
+		if len(l.ready) == 0 || l.timer != nil || l.held || o.stopped || l.failures > 0 && l.workers > 1 {
 			l.workers--
 			o.mu.Unlock()
 			return
@@ -166,31 +191,60 @@ func (o *outbox) work(l *lane) {
 
 // delivery is how an attempt went.
 type delivery struct {
-	drained bool          // there was nothing to deliver
-	away    bool          // the provider is, or wants to be left alone
-	refused bool          // it does not want this
-	wait    time.Duration // what it asks for
+	outcome outcome
+	wait    time.Duration // what the provider asks for
 }
+
+// outcome says what became of an attempt.
+type outcome string
+
+const (
+	outboxDelivered outcome = "delivered"
+	outboxDrained   outcome = "drained" // there was nothing to deliver
+	outboxAway      outcome = "away"    // the provider is, or wants to be left alone
+	outboxRefused   outcome = "refused" // it does not want this
+	outboxFailed    outcome = "failed"  // it cannot take this, now
+	outboxHeld      outcome = "held"    // the operator does not want it
+)
 
 // settle decides what happens to a room after an attempt. The caller holds the lock.
 //
 // draft-ietf-mimi-protocol-06, Section 5.5
 func (o *outbox) settle(l *lane, j *job, r delivery) {
-	switch {
-	case l.jobs[j.room] != j: // it was parked meanwhile
-	case r.away:
-		l.ready = slices.Insert(l.ready, 0, j)
-		o.pause(l, r.wait)
-	case r.refused:
-		o.refused(l, j)
-	case r.drained && !j.woken:
-		l.failures = 0
-		delete(l.jobs, j.room)
-	default:
-		l.failures, j.refusals = 0, 0
+	switch r.outcome {
+	case outboxAway:
+		// At the end: should it be this room that drives the provider away, the others have their turn.
 		l.ready = append(l.ready, j)
-		o.employ(l)
+		o.pause(l, r.wait)
+		return
+	case outboxHeld:
+		l.ready = append(l.ready, j)
+		if l.held = !o.peers.admits(o.peers.get(l.domain)); !l.held { // the operator has just changed it
+			o.employ(l)
+		}
+		return
+	case outboxRefused:
+		if j.refusals++; j.refusals >= outboxRefusals {
+			o.park(l, j)
+		} else {
+			o.later(l, j, max(r.wait, backoff(j.refusals)))
+		}
+	case outboxFailed:
+		j.failures++
+		o.later(l, j, max(r.wait, backoff(j.failures)))
+	case outboxDrained:
+		if !j.woken {
+			delete(l.jobs, j.room)
+		} else {
+			l.ready = append(l.ready, j)
+		}
+		return // which says nothing about the provider
+	case outboxDelivered:
+		j.refusals, j.failures = 0, 0
+		l.ready = append(l.ready, j)
 	}
+	l.failures, l.alarmed, l.notBefore = 0, false, time.Time{}
+	o.employ(l)
 }
 
 // backoff is how long to wait after a number of failures in a row: from a second to an hour, not in step with others.
@@ -202,22 +256,27 @@ func backoff(failures int) time.Duration {
 	return wait - time.Duration(rand.Int64N(int64(wait/4)+1))
 }
 
-// pause leaves a provider alone for a while. One that has been away for too long is waited for no more, until it shows up.
+// pause leaves a provider alone for a while.
 func (o *outbox) pause(l *lane, atLeast time.Duration) {
-	if l.timer != nil {
+	if l.timer != nil || o.stopped {
 		return // another worker has found out
 	}
+	now := o.now()
 	if l.failures++; l.failures == 1 {
-		l.since = o.now()
+		l.since = now
 	}
-	if o.now().Sub(l.since) > outboxPatience {
-		o.log.Warn("a provider has been away for too long, its events wait until it shows up", "peer", l.domain.Host(), "rooms", len(l.jobs))
-		for _, j := range l.jobs {
-			o.park(l, j)
+	if atLeast > 0 {
+		l.notBefore = now.Add(atLeast)
+	}
+	wait := backoff(l.failures)
+	if now.Sub(l.since) > outboxPatience {
+		wait += outboxDaily
+		if !l.alarmed {
+			l.alarmed = true
+			o.log.Warn("a provider has been away for a week, it is looked for once a day from now on", "peer", l.domain.Host(), "rooms", len(l.jobs))
 		}
-		return
 	}
-	l.timer = time.AfterFunc(max(atLeast, backoff(l.failures)), func() {
+	l.timer = time.AfterFunc(max(atLeast, wait), func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		l.timer = nil
@@ -225,14 +284,9 @@ func (o *outbox) pause(l *lane, atLeast time.Duration) {
 	})
 }
 
-// refused tries a room again later, and parks it when that does not help.
-func (o *outbox) refused(l *lane, j *job) {
-	if j.refusals++; j.refusals >= outboxRefusals {
-		o.log.Warn("a provider refuses the events of a room", "peer", l.domain.Host())
-		o.park(l, j)
-		return
-	}
-	time.AfterFunc(backoff(j.refusals), func() {
+// later tries a room again after a while, in which the others go on.
+func (o *outbox) later(l *lane, j *job, wait time.Duration) {
+	time.AfterFunc(wait, func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if l.jobs[j.room] == j {
@@ -244,9 +298,9 @@ func (o *outbox) refused(l *lane, j *job) {
 
 // park gives up on a room for a provider, in a way that survives a restart.
 func (o *outbox) park(l *lane, j *job) {
-	l.parked = true
+	o.log.Warn("a provider refuses the events of a room", "peer", l.domain.Host())
 	delete(l.jobs, j.room)
-	l.ready = slices.DeleteFunc(l.ready, func(other *job) bool { return other == j })
+	l.parked[j.room] = j.uri
 	at, provider := o.now().UnixMilli(), l.domain.Host()
 	o.db.Enqueue(func(tx *db.Tx) error { return tx.ParkOutbox(j.room, provider, at) }, o.noted)
 }
@@ -257,104 +311,106 @@ func (o *outbox) noted(err error) {
 	}
 }
 
-// hello tells that a provider is there: it has asked for something. What waits for it is tried now, and what was given up
-// is taken up again.
+// hello tells that a provider is there: it has asked for something, or answered. What waits for it is tried now, unless it
+// wants to be left alone, and what it has refused is offered again from time to time.
 func (o *outbox) hello(domain mimi.ProviderID) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	l := o.lanes[domain.Host()]
 	now := o.now()
-	if l == nil || now.Sub(l.helloed).Abs() < helloEvery {
-		o.mu.Unlock()
+	if l == nil || now.Sub(l.helloed).Abs() < helloEvery || now.Before(l.notBefore) {
 		return
 	}
 	l.helloed = now
-	parked := l.parked
-	l.parked = false
+	if len(l.parked) > 0 && now.Sub(l.unparked).Abs() >= unparkEvery {
+		o.unpark(l)
+	}
+	o.hurry(l)
+}
+
+// hurry ends the pause of a lane. The caller holds the lock.
+func (o *outbox) hurry(l *lane) {
 	if l.timer != nil && l.timer.Stop() {
 		l.timer = nil
-		o.employ(l)
 	}
-	o.mu.Unlock()
-	if parked {
-		o.running.Go(func() { o.noted(o.resume(o.context, domain)) })
+	o.employ(l)
+}
+
+// unpark takes up again what was parked for a provider. The caller holds the lock.
+func (o *outbox) unpark(l *lane) {
+	l.unparked = o.now()
+	parked := l.parked
+	l.parked = make(map[int64]string)
+	for room, uri := range parked {
+		if l.jobs[room] == nil {
+			j := &job{room: room, uri: uri}
+			l.jobs[room] = j
+			l.ready = append(l.ready, j)
+		}
 	}
 }
 
-// resume takes up what was parked for a provider.
-func (o *outbox) resume(ctx context.Context, domain mimi.ProviderID) error {
-	var parked []db.Outbox
-	err := o.db.Write(ctx, func(tx *db.Tx) error {
-		open, err := tx.OpenOutboxes()
-		if err != nil {
-			return err
-		}
-		parked = parked[:0]
-		for _, b := range open {
-			if b.Provider != domain.Host() {
-				continue
-			}
-			if err := tx.ParkOutbox(b.Room, b.Provider, 0); err != nil {
-				return err
-			}
-			parked = append(parked, b)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, b := range parked {
-		o.add(b.Room, b.URI, b.Provider)
-	}
+// resume takes up everything for a provider, because the operator says so.
+func (o *outbox) resume(domain mimi.ProviderID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if l := o.lanes[domain.Host()]; l != nil {
-		l.failures = 0
-		if l.timer != nil && l.timer.Stop() {
-			l.timer = nil
-		}
-		o.employ(l)
+		l.held, l.notBefore, l.failures = false, time.Time{}, 0
+		o.unpark(l)
+		o.hurry(l)
 	}
-	return nil
 }
 
-// waiting returns how many rooms have something for a provider that it has not taken yet, and since when it is away.
-func (o *outbox) waiting(domain mimi.ProviderID) (rooms int, away time.Time) {
+// resumeAll looks again whether the operator wants anything to be sent.
+func (o *outbox) resumeAll() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l := o.lanes[domain.Host()]
-	if l == nil {
-		return 0, time.Time{}
+	for _, l := range o.lanes {
+		l.held = false
+		o.employ(l)
 	}
-	if l.failures > 0 {
-		away = l.since
-	}
-	return len(l.jobs), away
 }
 
-// deliver sends the next batch of a room.
+// awaySince tells since when a provider does not take what is sent to it; zero: it does.
+func (o *outbox) awaySince(domain mimi.ProviderID) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l := o.lanes[domain.Host()]; l != nil && l.failures > 0 {
+		return l.since
+	}
+	return time.Time{}
+}
+
+// deliver sends the next batch of a room. What is wrong with one room alone must not stop the others: only who is not
+// there, or says that it is overloaded, is left alone.
 //
 // draft-ietf-mimi-protocol-06, Section 5.5
-func (o *outbox) deliver(domain mimi.ProviderID, j *job) delivery {
+func (o *outbox) deliver(domain mimi.ProviderID, j *job) (r delivery) {
 	body, drained, err := o.prepare(domain.Host(), j)
 	if err != nil {
 		o.noted(err)
-		return delivery{away: true}
+		return delivery{outcome: outboxFailed}
 	}
 	if drained {
-		return delivery{drained: true}
+		return delivery{outcome: outboxDrained}
 	}
+	defer func() { o.outcomes(string(r.outcome)) }()
 	a, err := o.peers.post(o.context, domain, endpointNotify, map[string]string{"roomId": j.uri}, body)
+	var refusal *opError
 	switch {
+	case errors.As(err, &refusal) && refusal == opPeerRefused:
+		return delivery{outcome: outboxHeld}
 	case err != nil:
-		return delivery{away: true}
+		return delivery{outcome: outboxAway}
 	case a.status >= 200 && a.status < 300:
 		j.state.Cursor = j.state.Sending
-		return delivery{}
+		return delivery{outcome: outboxDelivered}
 	case a.status == 403, a.status == 404, a.status == 410:
-		return delivery{refused: true, wait: a.wait}
+		return delivery{outboxRefused, a.wait}
+	case a.status == 429, a.status > 500:
+		return delivery{outboxAway, a.wait}
 	}
-	return delivery{away: true, wait: a.wait}
+	return delivery{outboxFailed, a.wait}
 }
 
 // prepare makes the body of the next request and notes its end, so that it is the same if it has to be sent again. drained
@@ -377,6 +433,9 @@ func (o *outbox) prepare(provider string, j *job) (body []byte, drained bool, er
 		events, end, err = tx.FollowerEvents(j.room, provider, j.state.Cursor, upTo, page)
 		return err
 	})
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, true, nil // the room is gone
+	}
 	if err != nil {
 		return nil, false, err
 	}

@@ -78,42 +78,52 @@ func (m *messenger) ServeDirectory(w http.ResponseWriter, _ *http.Request) {
 
 // directoryOf returns a peer's directory, from memory if it is young enough.
 func (p *peers) directoryOf(ctx context.Context, q *peer) (*directory, error) {
-	if p.client == nil {
+	if p.client == nil || !p.admits(q) {
 		return nil, opPeerRefused
 	}
-	if d := q.known(p.now()); d != nil {
+	d, before := q.known(p.now())
+	if d != nil {
 		return d, nil
 	}
 	select {
 	case q.fetching <- struct{}{}:
 		defer func() { <-q.fetching }()
 	case <-ctx.Done():
-		return nil, awayUnless(ctx, ctx.Err())
+		return nil, ctx.Err()
 	}
-	if d := q.known(p.now()); d != nil {
+	switch d, attempts := q.known(p.now()); {
+	case d != nil:
 		return d, nil
+	case attempts != before: // somebody has just tried: those who have waited for it do not try one after the other
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return nil, q.failure
 	}
-	d, err := p.fetchDirectory(ctx, q.domain)
-	if err != nil {
-		p.failed(ctx, q, err)
-		return nil, awayUnless(ctx, err)
+	d, err := p.fetchDirectory(ctx, q)
+	if err == nil {
+		err = p.pin(ctx, q, d.roots)
 	}
-	if err := p.pin(ctx, q, d.roots); err != nil {
-		return nil, err
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.directory, q.fetched = d, p.now()
+	q.attempts++
+	if q.failure = err; err != nil {
+		return nil, err
+	}
+	q.directory, q.fetched, q.met = d, p.now(), true
 	return d, nil
 }
 
-func (q *peer) known(now time.Time) *directory {
+// known returns the directory if it is in memory, and how often it has been looked for.
+func (q *peer) known(now time.Time) (*directory, int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now.Sub(q.fetched).Abs() > directoryLife {
-		return nil
+		return nil, q.attempts
 	}
-	return q.directory
+	return q.directory, q.attempts
 }
 
 // forgetDirectory lets the next request fetch the directory again, unless it has just been fetched.
@@ -127,8 +137,8 @@ func (q *peer) forgetDirectory(now time.Time) bool {
 	return true
 }
 
-func (p *peers) fetchDirectory(ctx context.Context, domain mimi.ProviderID) (*directory, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+domain.Host()+directoryPath, nil)
+func (p *peers) fetchDirectory(ctx context.Context, q *peer) (*directory, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+q.domain.Host()+directoryPath, nil)
 	if err != nil {
 		return nil, errDirectory
 	}
@@ -137,6 +147,7 @@ func (p *peers) fetchDirectory(ctx context.Context, domain mimi.ProviderID) (*di
 		return nil, err
 	}
 	defer resp.Body.Close()
+	q.saw(resp.TLS)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDirectory+1))
 	if err != nil {
 		return nil, err
@@ -144,7 +155,7 @@ func (p *peers) fetchDirectory(ctx context.Context, domain mimi.ProviderID) (*di
 	if resp.StatusCode != http.StatusOK || len(body) > maxDirectory {
 		return nil, errDirectory
 	}
-	return parseDirectory(body, domain)
+	return parseDirectory(body, q.domain)
 }
 
 // parseDirectory reads a directory. What it has beyond what we know is passed over (DI-5).
@@ -194,8 +205,9 @@ func (d *directory) hosts() []string {
 	return list
 }
 
-// expand fills in the template of an endpoint. Whole identifiers are percent-encoded into one segment (DI-3); the
-// variables of the two consent endpoints have two names (DI-4).
+// expand fills in the template of an endpoint, a simple string expansion: whole identifiers are percent-encoded into one
+// segment (DI-3), and a variable that we do not know is empty. The variables of the consent endpoints have two names each,
+// and callers give both (DI-4); without any that we know a template says nothing.
 //
 // RFC 6570, Section 3.2.2
 func (d *directory) expand(endpoint string, vars map[string]string) (string, error) {
@@ -204,20 +216,26 @@ func (d *directory) expand(endpoint string, vars map[string]string) (string, err
 		return "", errDirectory
 	}
 	var b strings.Builder
+	used := false
 	for {
 		before, after, found := strings.Cut(rest, "{")
 		b.WriteString(before)
 		if !found {
-			return b.String(), nil
+			break
 		}
 		name, tail, closed := strings.Cut(after, "}")
-		value, known := vars[name]
-		if !closed || !known {
+		if !closed || name == "" || strings.ContainsAny(name, "+#./;?&=,!@|*:{") { // levels 2 to 4
 			return "", errDirectory
 		}
+		value, known := vars[name]
+		used = used || known
 		b.WriteString(percentEncode(value))
 		rest = tail
 	}
+	if !used {
+		return "", errDirectory
+	}
+	return b.String(), nil
 }
 
 // percentEncode leaves nothing but unreserved characters as they are.
@@ -240,8 +258,9 @@ func percentEncode(s string) string {
 // pin believes the identity roots of a peer that is met for the first time. Others later are not believed; the
 // administrator is told and may accept them (CR-2).
 func (p *peers) pin(ctx context.Context, q *peer, roots []*identity.Root) error {
+	domain := q.domain.Host()
 	if len(roots) == 0 {
-		return nil
+		return p.db.Write(ctx, func(tx *db.Tx) error { return tx.MeetPeer(domain) })
 	}
 	q.mu.Lock()
 	pinned := q.roots
@@ -250,7 +269,6 @@ func (p *peers) pin(ctx context.Context, q *peer, roots []*identity.Root) error 
 	if err != nil {
 		return err
 	}
-	domain := q.domain.Host()
 	if len(pinned) == 0 {
 		if err := p.db.Write(ctx, func(tx *db.Tx) error { return tx.PinPeerRoots(domain, stored) }); err != nil {
 			return err
@@ -263,16 +281,16 @@ func (p *peers) pin(ctx context.Context, q *peer, roots []*identity.Root) error 
 	var offered []byte
 	if !sameRoots(pinned, roots) {
 		offered = stored
-		p.note(q, peerNewRoots)
+		p.log.Warn("another provider has a new identity, which the administrator may accept", "peer", domain)
 	}
 	return p.db.Write(ctx, func(tx *db.Tx) error { return tx.OfferPeerRoots(domain, offered) })
 }
 
-// acceptRoots pins what a peer offers now.
-func (p *peers) acceptRoots(ctx context.Context, domain mimi.ProviderID) error {
+// acceptRoots pins what a peer offers now. also is carried out in the same transaction.
+func (p *peers) acceptRoots(ctx context.Context, domain mimi.ProviderID, also func(*db.Tx) error) error {
 	var row db.Peer
 	err := p.db.Write(ctx, func(tx *db.Tx) (err error) {
-		if err := tx.AcceptPeerRoots(domain.Host()); err != nil {
+		if err := errors.Join(tx.AcceptPeerRoots(domain.Host()), also(tx)); err != nil {
 			return err
 		}
 		row, err = tx.Peer(domain.Host())
@@ -287,16 +305,19 @@ func (p *peers) acceptRoots(ctx context.Context, domain mimi.ProviderID) error {
 	}
 	q := p.get(domain)
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.roots = roots
-	q.mu.Unlock()
-	p.note(q, "")
 	return nil
 }
 
+// sameRoots reports whether two lists have the same roots, in whatever order.
 func sameRoots(a, b []*identity.Root) bool {
-	x, errX := encodeRoots(a)
-	y, errY := encodeRoots(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
+	within := func(a, b []*identity.Root) bool {
+		return !slices.ContainsFunc(a, func(x *identity.Root) bool {
+			return !slices.ContainsFunc(b, func(y *identity.Root) bool { return bytes.Equal(x.Raw, y.Raw) })
+		})
+	}
+	return within(a, b) && within(b, a)
 }
 
 func encodeRoots(roots []*identity.Root) ([]byte, error) {

@@ -1,18 +1,14 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kith/db"
@@ -22,9 +18,11 @@ import (
 
 const (
 	maxPeerRequests = 64               // under way to one provider
+	maxPeerWaiting  = 512              // and waiting for their turn
 	peerWithin      = 60 * time.Second // a provider that takes longer for an answer is away
-	maxPeerAnswer   = 16 << 20
-	healthEvery     = time.Minute // how often it is written down that all is well
+	peerPing        = 15 * time.Second // silence after which a connection is asked whether it still is one
+
+	maxPeers = 4096 // kept in memory, beyond those that are pinned or that the administrator has named
 )
 
 // dialTLS connects to another provider, with TLS.
@@ -38,6 +36,11 @@ type peers struct {
 	now    func() time.Time
 	log    *slog.Logger
 	client *http.Client // nil: this server has nothing to do with others
+	mode   atomic.Value // peerMode
+
+	// Set before anything is sent.
+	alive    func(mimi.ProviderID)          // it has answered
+	requests func(endpoint, outcome string) // counts
 
 	mu   sync.Mutex
 	list map[string]*peer
@@ -45,40 +48,37 @@ type peers struct {
 
 // peer is one other provider.
 type peer struct {
-	domain  mimi.ProviderID
-	slots   chan struct{} // our requests under way
-	serving chan struct{} // and its own
-
+	domain   mimi.ProviderID
+	slots    chan struct{} // our requests under way
+	waiting  atomic.Int32  // and those that wait for one
+	serving  chan struct{} // its own under way
 	fetching chan struct{} // one directory at a time
+	held     int64         // octets of its requests in memory; guarded by the budget they are taken from
 
 	mu        sync.Mutex
+	met       bool // it has shown that it exists, now or before the server started
 	directory *directory
 	fetched   time.Time
+	attempts  int              // to fetch it
+	failure   error            // of the last one
 	roots     []*identity.Root // pinned
-	healthy   time.Time        // when it was last noted that it answers
-	problem   string
+	verdict   string           // the administrator's
+	suspended bool
+	peerHealth
 }
 
-// The words for what can be wrong with a peer; the administrator's page explains them.
-const (
-	peerNoName    = "no_name"      // its domain is unknown to DNS
-	peerNoAnswer  = "no_answer"    // nobody answers
-	peerBadChain  = "certificate"  // its certificate is not good
-	peerRefuses   = "refuses_us"   // it does not accept who we are
-	peerDirectory = "directory"    // it has no usable directory
-	peerBadAnswer = "bad_answer"   // it answers something else than the protocol's
-	peerBusy      = "busy"         // it says to come later
-	peerNewRoots  = "new_identity" // its identity roots are not those we have pinned
-)
-
 func newPeers(self mimi.ProviderID, own *identity.Root, store *db.DB, dial dialTLS, now func() time.Time, log *slog.Logger) *peers {
-	p := &peers{self: self, db: store, now: now, log: log, list: make(map[string]*peer)}
+	p := &peers{self: self, db: store, now: now, log: log, list: make(map[string]*peer),
+		alive: func(mimi.ProviderID) {}, requests: func(string, string) {}}
+	p.mode.Store(modeOpen)
 	me := p.get(self)
 	me.roots = []*identity.Root{own}
 	if dial != nil {
 		p.client = &http.Client{
 			Transport: &http.Transport{DialTLSContext: dial, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second,
-				ResponseHeaderTimeout: peerWithin, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10},
+				ResponseHeaderTimeout: peerWithin, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
+				// A connection that has died unnoticed would be used again and again, each request waiting in vain.
+				HTTP2: &http.HTTP2Config{SendPingTimeout: peerPing, PingTimeout: peerPing}},
 			// A redirect could lead anywhere, to this machine too: providers say where they are in their directory.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Timeout:       peerWithin,
@@ -87,24 +87,31 @@ func newPeers(self mimi.ProviderID, own *identity.Root, store *db.DB, dial dialT
 	return p
 }
 
-// load reads what was pinned before.
+// load reads what was pinned before, and what the administrator has decided.
 func (p *peers) load(ctx context.Context) error {
 	var rows []db.Peer
+	mode := modeOpen
 	err := p.db.Read(ctx, func(tx *db.Tx) (err error) {
+		if mode, err = readMode(tx); err != nil {
+			return err
+		}
 		rows, err = tx.Peers()
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	p.mode.Store(mode)
 	for _, row := range rows {
 		domain, err := mimi.NewProviderID(row.Domain)
 		if err != nil || domain == p.self {
 			continue
 		}
-		if roots, err := parseRoots(row.Roots, domain); err == nil {
-			p.get(domain).roots = roots
-		} else {
+		q := p.get(domain)
+		q.met = true
+		q.verdict, q.suspended = row.Verdict, row.Suspended != 0
+		q.problem, q.written = row.Error, row.Error
+		if q.roots, err = parseRoots(row.Roots, domain); err != nil {
 			p.log.Error("stored identity roots of a peer", "peer", row.Domain, "error", err.Error())
 		}
 	}
@@ -123,6 +130,9 @@ func (p *peers) get(domain mimi.ProviderID) *peer {
 	defer p.mu.Unlock()
 	q := p.list[domain.Host()]
 	if q == nil {
+		if len(p.list) >= maxPeers {
+			p.forget()
+		}
 		q = &peer{domain: domain, slots: make(chan struct{}, maxPeerRequests), serving: make(chan struct{}, maxPeerInFlight),
 			fetching: make(chan struct{}, 1)}
 		p.list[domain.Host()] = q
@@ -130,8 +140,55 @@ func (p *peers) get(domain mimi.ProviderID) *peer {
 	return q
 }
 
+// forget drops who is only a name: anybody can make us look for any number of domains. The caller holds the lock.
+func (p *peers) forget() {
+	for host, q := range p.list {
+		if q.mu.TryLock() {
+			name := len(q.roots) == 0 && q.verdict == db.VerdictNone && !q.suspended
+			q.mu.Unlock()
+			if name && len(q.slots)+len(q.serving)+len(q.fetching) == 0 && q.waiting.Load() == 0 {
+				delete(p.list, host)
+			}
+		}
+	}
+}
+
+// met reports whether a provider is more than a name.
+func (p *peers) met(domain mimi.ProviderID) bool {
+	p.mu.Lock()
+	q := p.list[domain.Host()]
+	p.mu.Unlock()
+	if q == nil {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.met
+}
+
+func (q *peer) meet() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.met = true
+}
+
+// all lists the providers that are in memory.
+func (p *peers) all() []*peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.list))
+}
+
 // Root implements room.Roots.
 func (p *peers) Root(domain mimi.ProviderID) *identity.Root {
+	if roots := p.Roots(domain); len(roots) > 0 {
+		return roots[0]
+	}
+	return nil
+}
+
+// Roots implements room.RootSet: more than one is pinned while a provider changes from one authority to another.
+func (p *peers) Roots(domain mimi.ProviderID) []*identity.Root {
 	p.mu.Lock()
 	q := p.list[domain.Host()]
 	p.mu.Unlock()
@@ -140,10 +197,7 @@ func (p *peers) Root(domain mimi.ProviderID) *identity.Root {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.roots) == 0 {
-		return nil
-	}
-	return q.roots[0]
+	return q.roots
 }
 
 // rootsFor returns the pinned roots of a provider; one that is met for the first time is asked for them.
@@ -161,159 +215,4 @@ func (p *peers) rootsFor(ctx context.Context, domain mimi.ProviderID) ([]*identi
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.roots, nil
-}
-
-// answer is what a peer has answered.
-type peerAnswer struct {
-	status int
-	body   []byte
-	wait   time.Duration // Retry-After
-}
-
-// post sends a request to an endpoint of a provider. vars are the values for its URL template. Every status is an answer;
-// an error means that there is none: opHubAway, or opPeerRefused where the operator wants nothing to do with it.
-//
-// draft-ietf-mimi-protocol-06, Sections 4.1 and 5
-func (p *peers) post(ctx context.Context, domain mimi.ProviderID, endpoint string, vars map[string]string, body []byte) (*peerAnswer, error) {
-	if p.client == nil || domain == p.self {
-		return nil, opPeerRefused
-	}
-	q := p.get(domain)
-	select {
-	case q.slots <- struct{}{}:
-		defer func() { <-q.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	for fresh := false; ; fresh = true {
-		a, err := p.try(ctx, q, endpoint, vars, body)
-		// DI-2: an address that is not right any more is looked up again, once.
-		stale := err != nil || a.status == http.StatusNotFound || a.status == http.StatusMisdirectedRequest
-		if !stale || fresh || !q.forgetDirectory(p.now()) {
-			if err != nil {
-				p.failed(ctx, q, err)
-				return nil, awayUnless(ctx, err)
-			}
-			p.answered(q, a)
-			return a, nil
-		}
-	}
-}
-
-func awayUnless(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	var refusal *opError
-	if errors.As(err, &refusal) {
-		return refusal
-	}
-	return opHubAway
-}
-
-func (p *peers) try(ctx context.Context, q *peer, endpoint string, vars map[string]string, body []byte) (*peerAnswer, error) {
-	d, err := p.directoryOf(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	url, err := d.expand(endpoint, vars)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return nil, errDirectory
-	}
-	req.Host = q.domain.Host()                    // TR-1
-	req.Header.Set("From", "mimi@"+p.self.Host()) // TR-2
-	req.Header.Set("Content-Type", "application/octet-stream")
-	resp, err := p.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	a := &peerAnswer{status: resp.StatusCode, wait: retryAfterOf(resp.Header.Get("Retry-After"))}
-	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxPeerAnswer+1)); err != nil {
-		return nil, err
-	}
-	if len(a.body) > maxPeerAnswer {
-		return nil, errBadAnswer
-	}
-	return a, nil
-}
-
-func retryAfterOf(header string) time.Duration {
-	seconds, err := strconv.Atoi(strings.TrimSpace(header))
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return time.Duration(min(seconds, 24*3600)) * time.Second
-}
-
-var (
-	errDirectory = errors.New("server: unusable directory of a peer")
-	errBadAnswer = errors.New("server: unusable answer of a peer")
-)
-
-// failed notes that a peer did not answer.
-func (p *peers) failed(ctx context.Context, q *peer, err error) {
-	if ctx.Err() != nil {
-		return // we did not wait for it
-	}
-	p.note(q, peerProblem(err))
-}
-
-// answered notes how a peer has answered.
-func (p *peers) answered(q *peer, a *peerAnswer) {
-	switch {
-	case a.status == http.StatusForbidden || a.status == http.StatusUnauthorized:
-		p.note(q, peerRefuses)
-	case a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable:
-		p.note(q, peerBusy)
-	case a.status >= 500:
-		p.note(q, peerBadAnswer)
-	default:
-		p.note(q, "")
-	}
-}
-
-// peerProblem finds the word for why there is no answer.
-func peerProblem(err error) string {
-	var dns *net.DNSError
-	var verify *tls.CertificateVerificationError
-	var alert tls.AlertError
-	var host x509.HostnameError
-	switch {
-	case errors.Is(err, errDirectory):
-		return peerDirectory
-	case errors.Is(err, errBadAnswer):
-		return peerBadAnswer
-	case errors.As(err, &dns):
-		return peerNoName
-	case errors.As(err, &verify), errors.As(err, &host):
-		return peerBadChain
-	case errors.As(err, &alert):
-		return peerRefuses
-	}
-	return peerNoAnswer
-}
-
-// note writes down how a peer is, when that is news.
-func (p *peers) note(q *peer, problem string) {
-	now := p.now()
-	q.mu.Lock()
-	news := problem != q.problem || problem == "" && now.Sub(q.healthy).Abs() > healthEvery
-	if problem == "" {
-		q.healthy = now
-	}
-	if changed := problem != q.problem; changed && problem != "" {
-		p.log.Warn("another provider has a problem", "peer", q.domain.Host(), "problem", problem)
-	} else if changed {
-		p.log.Info("another provider is well again", "peer", q.domain.Host())
-	}
-	q.problem = problem
-	q.mu.Unlock()
-	if news {
-		p.db.Enqueue(func(tx *db.Tx) error { return tx.PeerHealth(q.domain.Host(), now.UnixMilli(), problem) }, func(error) {})
-	}
 }

@@ -55,6 +55,7 @@ var (
 	opStopping     = &opError{api.StatusUnavailable, api.CodeStopping}
 	opDiskFull     = &opError{api.StatusDiskFull, api.CodeDiskFull}
 	opHubAway      = &opError{api.StatusUnavailable, api.CodeHubUnreachable}
+	opBusy         = &opError{api.StatusUnavailable, "busy"} // to other providers only
 	opPeerRefused  = &opError{api.StatusForbidden, api.CodePeerRefused}
 )
 
@@ -319,7 +320,7 @@ func (s *socket) elsewhere(r *api.Request) bool {
 	switch r.Op {
 	case api.OpKeyMaterial, api.OpProfiles:
 		return s.device != 0 // whose packages or names they are is in the body
-	case api.OpUpdate, api.OpGroupInfo, api.OpIdentityRoots, api.OpIdentifierQuery:
+	case api.OpUpdate, api.OpGroupInfo, api.OpIdentityRoots, api.OpIdentifierQuery, api.OpReportAbuse:
 		return r.Target != "" && !s.m.isOurs(r.Target)
 	}
 	return false
@@ -334,9 +335,7 @@ func (m *messenger) isOurs(uri string) bool {
 // aside carries out a request beside the others, so that they do not wait for it. A browser has no use for more at once
 // than are let in.
 func (s *socket) aside(r *api.Request) {
-	select {
-	case s.asides <- struct{}{}:
-	default:
+	if !s.mayGoOut(r) || !s.slot(s.asides) {
 		s.refuse(r, opRateLimited)
 		return
 	}
@@ -428,14 +427,17 @@ func (s *socket) submit(r *api.Request) {
 		s.refuse(r, err)
 		return
 	}
-	select {
-	case s.slots <- struct{}{}:
-	case <-s.context.Done():
+	slots := s.slots
+	if id.Provider() != s.m.domain {
+		slots = s.asides
+	}
+	if !s.slot(slots) {
+		s.refuse(r, opHubAway)
 		return
 	}
 	op, request := r.Op, r.ID
 	h.Submit(s.context, room.From(s.client), id, r.Body, func(body []byte, err error) {
-		<-s.slots
+		<-slots
 		if err != nil {
 			s.refuse(&api.Request{ID: request, Op: op}, err)
 			return

@@ -40,6 +40,22 @@ type Roots interface {
 	Root(domain mimi.ProviderID) *identity.Root
 }
 
+// RootSet is implemented by Roots that may know more than one root of a provider, while it changes from one to another.
+type RootSet interface {
+	Roots(domain mimi.ProviderID) []*identity.Root
+}
+
+// RootsOf returns all the roots of a provider that are pinned.
+func RootsOf(r Roots, domain mimi.ProviderID) []*identity.Root {
+	if set, ok := r.(RootSet); ok {
+		return set.Roots(domain)
+	}
+	if root := r.Root(domain); root != nil {
+		return []*identity.Root{root}
+	}
+	return nil
+}
+
 // Application is what a group asks about credentials and components, the same for hub and client.
 type Application struct {
 	Roots Roots
@@ -78,11 +94,13 @@ func (a *Application) ValidateCredential(c mls.Credential, key mls.SignaturePubl
 			return err
 		}
 	}
-	root := a.Roots.Root(cert.Provider())
-	if root == nil {
-		return errors.New("room: no identity root for this provider")
+	err = errors.New("room: no identity root for this provider")
+	for _, root := range RootsOf(a.Roots, cert.Provider()) {
+		if err = root.Issued(cert); err == nil {
+			return nil
+		}
 	}
-	return root.Issued(cert)
+	return err
 }
 
 // who is what a credential says about its holder: a client with its user, or a hub.

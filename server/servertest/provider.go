@@ -36,6 +36,7 @@ type Provider struct {
 	adjust func(*server.Config)
 
 	mu       sync.Mutex
+	inFront  func(http.Handler) http.Handler
 	life     *life // nil while it does not run
 	accounts map[string]Account
 }
@@ -128,7 +129,7 @@ func (p *Provider) Start(ctx context.Context) error {
 	if l.port, err = p.net.Internet.Listen(p.Domain.Host(), p.Names()...); err != nil {
 		return errors.Join(err, s.Close(ctx))
 	}
-	l.http = &http.Server{Handler: p.withMishaps(s.Handler()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+	l.http = &http.Server{Handler: p.withMishaps(p.behind(s.Handler())), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	listener := tls.NewListener(l.port, s.TLSConfig())
 	p.mu.Lock()
@@ -213,6 +214,26 @@ func (p *Provider) Read(ctx context.Context, fn func(*db.Tx) error) error {
 		return err
 	}
 	return errors.Join(store.Read(ctx, fn), store.Close())
+}
+
+// InFront puts a handler in front of the provider's own, now and after each start; nil takes it away.
+func (p *Provider) InFront(wrap func(next http.Handler) http.Handler) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inFront = wrap
+}
+
+func (p *Provider) behind(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		wrap := p.inFront
+		p.mu.Unlock()
+		if wrap == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		wrap(next).ServeHTTP(w, r)
+	})
 }
 
 // withMishaps lets happen to requests of other providers what their link has in store: an answer gets lost after the
