@@ -55,3 +55,8 @@ func (tx *Tx) SetDeviceCursor(id, cursor int64) error {
 	_, err := tx.exec(`UPDATE device SET cursor = max(cursor, ?), seen_at = ? WHERE id = ?`, cursor, tx.Now(), id)
 	return err
 }
+
+// DeleteDevice forgets a device, with its KeyPackages, its part in rooms and the sessions that speak for it.
+func (tx *Tx) DeleteDevice(id int64) error {
+	return tx.touchOne(`DELETE FROM device WHERE id = ?`, id)
+}

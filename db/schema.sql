@@ -24,9 +24,11 @@ CREATE TABLE session (
   account    INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
   created_at INTEGER NOT NULL,
   seen_at    INTEGER NOT NULL,
-  expires_at INTEGER NOT NULL
+  expires_at INTEGER NOT NULL,
+  device     INTEGER REFERENCES device (id) ON DELETE CASCADE -- that this browser speaks for; NULL: not known yet
 ) STRICT;
 CREATE INDEX session_account ON session (account);
+CREATE INDEX session_device ON session (device);
 
 -- Links to join, for one person each. The code is stored as its SHA-256 only.
 CREATE TABLE invitation (

@@ -42,6 +42,16 @@ func (tx *Tx) ExtendSession(id, seen, expires int64) error {
 	return tx.touchOne(`UPDATE session SET seen_at = ?, expires_at = ? WHERE id = ?`, seen, expires, id)
 }
 
+// SessionDevice returns the device that a session speaks for, 0 while that is not known, or [ErrNotFound].
+func (tx *Tx) SessionDevice(id int64) (device int64, err error) {
+	return device, tx.one(`SELECT coalesce(device, 0) FROM session WHERE id = ?`, []any{id}, &device)
+}
+
+// SetSessionDevice notes which device a session speaks for: it ends with it.
+func (tx *Tx) SetSessionDevice(id, device int64) error {
+	return tx.touchOne(`UPDATE session SET device = ? WHERE id = ?`, device, id)
+}
+
 // DeleteSession ends a session; one that has ended is no error.
 func (tx *Tx) DeleteSession(id int64) error {
 	_, err := tx.exec(`DELETE FROM session WHERE id = ?`, id)

@@ -142,6 +142,9 @@ func (s *socket) hello(r *api.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.bind(d.ID); err != nil {
+		return err
+	}
 	s.client, s.device, s.stored = client, d.ID, time.Now()
 	s.conn.SetReadLimit(readLimitBig)
 	if old := s.m.fanout.register(s); old != nil {

@@ -177,6 +177,13 @@ func (f *fanout) unregister(s *socket) {
 	}
 }
 
+// socketOf returns the device's socket, nil if it is not connected.
+func (f *fanout) socketOf(device int64) *socket {
+	f.devices.Lock()
+	defer f.devices.Unlock()
+	return f.sockets[device]
+}
+
 // outgoing is what a socket has to send. Live events wait in a bounded queue. A device that is behind, because it has
 // just come or its queue was full, gets its events from the database until it has caught up: the two meet without a gap,
 // because a live event that comes in between is remembered as missed, and without a repetition, because an event up to

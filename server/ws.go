@@ -396,6 +396,10 @@ func (s *socket) dispatch(r *api.Request) ([]byte, error) {
 		return s.consent(r)
 	case api.OpConsents:
 		return s.consentList(r)
+	case api.OpDevices:
+		return s.devices()
+	case api.OpRemoveDevice:
+		return nil, s.removeDevice(r)
 	case api.OpPing:
 		if len(r.Body) > 0 {
 			return nil, opBadRequest

@@ -85,14 +85,19 @@ const (
 	OpIdentityRoots Op = 16
 	// OpLeft: target is a room of another provider; empty → empty. The device is no longer a member of it.
 	OpLeft Op = 17
+	// OpDevices: no target; empty → DeviceList of the user's devices.
+	OpDevices Op = 20
+	// OpRemoveDevice: target is a device of the user; empty → empty. It is forgotten with its KeyPackages, and the session
+	// it used ends.
+	OpRemoveDevice Op = 21
 )
 
 var opNames = [...]string{"", "register_device", "hello", "publish_key_packages", "key_material", "update",
 	"submit_message", "group_info", "create_room", "rooms", "identifier_query", "profiles", "ping",
-	"consent", "consents", "report_abuse", "identity_roots", "left"}
+	"consent", "consents", "report_abuse", "identity_roots", "left", "", "", "devices", "remove_device"}
 
 // Valid reports whether the operation is in the table.
-func (o Op) Valid() bool { return o > 0 && int(o) < len(opNames) }
+func (o Op) Valid() bool { return int(o) < len(opNames) && opNames[o] != "" }
 
 // NeedsDevice reports whether the operation is refused before OpHello.
 func (o Op) NeedsDevice() bool {

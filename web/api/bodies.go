@@ -50,6 +50,17 @@ type Profile struct {
 // ProfileList is the answer to OpProfiles: pairs of u16-strings to the end of the body.
 type ProfileList []Profile
 
+// Device is what a server tells a user about one of his devices.
+type Device struct {
+	Client  string // client URI
+	Name    string
+	Created uint64 // ms since 1970
+	Seen    uint64 // when it was last connected
+}
+
+// DeviceList is the answer to OpDevices, to the end of the body.
+type DeviceList []Device
+
 // body is what every struct in this file can do.
 type body interface {
 	marshal(b *cryptobyte.Builder)
@@ -259,6 +270,36 @@ func (l *DERList) unmarshal(s *cryptobyte.String) bool {
 			return false
 		}
 		*l = append(*l, der)
+	}
+	return true
+}
+
+// UnmarshalDeviceList decodes a whole body.
+func UnmarshalDeviceList(data []byte) (DeviceList, error) {
+	var l DeviceList
+	err := decode(data, &l)
+	return l, err
+}
+
+// Bytes encodes the body.
+func (l DeviceList) Bytes() ([]byte, error) { return encode(&l) }
+
+func (l *DeviceList) marshal(b *cryptobyte.Builder) {
+	for _, d := range *l {
+		addString(b, d.Client)
+		addString(b, d.Name)
+		b.AddUint64(d.Created)
+		b.AddUint64(d.Seen)
+	}
+}
+
+func (l *DeviceList) unmarshal(s *cryptobyte.String) bool {
+	for !s.Empty() {
+		var d Device
+		if !readString(s, &d.Client) || !readString(s, &d.Name) || !s.ReadUint64(&d.Created) || !s.ReadUint64(&d.Seen) {
+			return false
+		}
+		*l = append(*l, d)
 	}
 	return true
 }
