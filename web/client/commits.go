@@ -149,6 +149,9 @@ func (e *engine) stageInto(b *batch, r *room, p *pendingChange) error {
 	if err != nil {
 		return err
 	}
+	if p.change.kind == changeLeave {
+		return e.stageLeave(b, r, p, v)
+	}
 	proposals, err := e.proposals(r, v, p.change)
 	if err != nil {
 		return err
@@ -201,17 +204,12 @@ func (e *engine) proposals(r *room, v *rooms.View, c change) ([]mls.Proposal, er
 			return nil, nil
 		}
 		return rooms.Rename(v, c.name)
-	case changeRemove:
-		for _, u := range parseUsers(c.users) {
-			if !v.IsParticipant(u) {
-				continue
-			}
-			list, err := rooms.RemoveUser(v, u)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, list...)
-		}
+	case changeDescribe:
+		return describeProposals(v, c.name)
+	case changeRemove, changeKick, changeBan, changeUnban, changeRole:
+		return memberProposals(v, c)
+	case changeDetach:
+		return detachProposals(v, c.name)
 	case changeAdd:
 		packages := e.usefulPackages(v, c.packages)
 		for _, u := range parseUsers(c.users) {
@@ -317,7 +315,10 @@ func (e *engine) onAnswer(r *room, p *pendingChange, hash string, body []byte, e
 	}
 	switch resp.ResponseCode {
 	case wire.UpdateSuccess:
-		return 0, nil
+		if p.change.kind == changeLeave {
+			e.departed(b, r, resp.AcceptedTimestamp)
+		}
+		return 0, e.commit(b)
 	case wire.UpdateWrongEpoch:
 		e.restage(b, r, true)
 		return resp.CurrentEpoch, e.commit(b)
@@ -366,7 +367,10 @@ func (e *engine) resolve(b *batch, r *room, p *pendingChange, err error) {
 func (e *engine) onOwnCommit(b *batch, r *room, f *wire.FanoutMessage) string {
 	before, err := viewOf(r.group)
 	swept := sweeps(r.group, r.change.change)
+	var did *authors
 	if err == nil {
+		// What is not among the pending proposals of others, which it covers, is our own.
+		did = readAuthors(before, r.group.PendingProposals(), e.user.String())
 		err = r.group.MergePending()
 	}
 	if err != nil {
@@ -379,7 +383,7 @@ func (e *engine) onOwnCommit(b *batch, r *room, f *wire.FanoutMessage) string {
 	} else {
 		e.resolve(b, r, r.change, nil)
 	}
-	e.entered(b, r, f, before, e.user)
+	e.entered(b, r, f, before, did)
 	return ""
 }
 
@@ -390,14 +394,10 @@ func (e *engine) onCommit(b *batch, r *room, f *wire.FanoutMessage, rcv *mls.Rec
 		e.breakRoom(b, r)
 		return dropPolicy
 	}
-	actor := mimi.UserID{}
-	if rcv.Credential != nil {
-		if cert, err := identity.FromCredential(*rcv.Credential); err == nil {
-			actor = cert.User
-		}
-	}
+	did := readAuthors(before, rcv.Commit.Proposals(), actorOf(rcv.Credential))
+	did.external = rcv.Commit.Sender().Type == mls.SenderNewMemberCommit
 	if rcv.Commit.Removed() {
-		e.onRemoved(b, r, f, actor)
+		e.onRemoved(b, r, f, before, rcv.Commit, did)
 		return ""
 	}
 	if _, refusal := rooms.CheckCommit(before, rcv.Commit, f.Timestamp); refusal != nil {
@@ -412,12 +412,12 @@ func (e *engine) onCommit(b *batch, r *room, f *wire.FanoutMessage, rcv *mls.Rec
 		e.restage(b, r, false) // Merge has dropped our own
 	}
 	e.processStapled(r.group, f)
-	e.entered(b, r, f, before, actor)
+	e.entered(b, r, f, before, did)
 	return ""
 }
 
 // entered stores a new epoch and tells people what is different in it.
-func (e *engine) entered(b *batch, r *room, f *wire.FanoutMessage, before *rooms.View, actor mimi.UserID) {
+func (e *engine) entered(b *batch, r *room, f *wire.FanoutMessage, before *rooms.View, did *authors) {
 	r.saveGroup(b)
 	e.notePending(b, r)
 	after, err := viewOf(r.group)
@@ -427,66 +427,13 @@ func (e *engine) entered(b *batch, r *room, f *wire.FanoutMessage, before *rooms
 	}
 	e.refresh(r, after)
 	e.saveRecord(b, r)
-	e.notices(b, r, f.Timestamp, before, after, actor)
+	e.notices(b, r, f.Timestamp, before, after, did)
 	e.tellMembers(b, r)
 	b.then = append(b.then, func() { e.startRelease(r); e.renewIn(r) })
 }
 
 func (e *engine) tellMembers(b *batch, r *room) {
 	b.then = append(b.then, func() { e.cfg.Post(View{ViewMembers, RoomRef{r.id.String()}}) })
-}
-
-// notices writes a row for each change a person should see.
-func (e *engine) notices(b *batch, r *room, timestamp uint64, before, after *rooms.View, actor mimi.UserID) {
-	index := 0
-	note := func(code string, whom mimi.UserID, name string) {
-		e.notice(b, r, timestamp, index, &message{notice: code, sender: actor.String(), whom: whom.String(), name: name})
-		index++
-	}
-	for _, u := range after.Users() {
-		if !before.IsParticipant(u.ID) {
-			note(NoticeAdded, u.ID, "")
-		}
-	}
-	for _, u := range before.Users() {
-		if after.IsParticipant(u.ID) {
-			continue
-		}
-		if u.ID == actor {
-			note(NoticeLeft, u.ID, "")
-		} else {
-			note(NoticeRemoved, u.ID, "")
-		}
-	}
-	if before.Name() != after.Name() {
-		note(NoticeRenamed, mimi.UserID{}, after.Name())
-	}
-}
-
-func (e *engine) notice(b *batch, r *room, timestamp uint64, index int, m *message) {
-	m.key, m.time, m.state = timelineKey(timestamp, index), int64(timestamp), MessageReceived
-	m.id = "n" + m.key
-	e.addRow(b, r, m)
-}
-
-// onRemoved ends the room for this user. Its timeline stays; its secrets go.
-func (e *engine) onRemoved(b *batch, r *room, f *wire.FanoutMessage, actor mimi.UserID) {
-	r.rec.removed = true
-	e.forgetGroup(b, r)
-	e.noteLeft(b, r)
-	if err := e.failAll(b, r); err != nil {
-		e.cancel(errors.Join(errStore, err))
-		return
-	}
-	if r.change != nil {
-		e.resolve(b, r, r.change, fail(CodeNotAllowed, "removed from the room"))
-	}
-	code := NoticeRemoved
-	if actor == e.user {
-		code = NoticeLeft
-	}
-	e.notice(b, r, f.Timestamp, 0, &message{notice: code, sender: actor.String(), whom: e.user.String()})
-	e.tellMembers(b, r)
 }
 
 // renewIn gives our leaf in a room that is active the certificate we have now (CR-5).

@@ -499,6 +499,9 @@ func (e *engine) hello(ctx context.Context, l *link, g *api.Greeting) error {
 		return err
 	}
 	if body, err = l.call(ctx, api.OpHello, client, body); err != nil {
+		if isLost(err) {
+			err = e.do(ctx, e.disown)
+		}
 		return err
 	}
 	r, err := api.UnmarshalHelloResponse(body)

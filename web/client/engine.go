@@ -56,7 +56,9 @@ type engine struct {
 	problem    *Error
 
 	roomsChanged bool
-	asking       map[mimi.UserID]bool // display names being looked up
+	asking       map[mimi.UserID]bool   // display names being looked up
+	lost         map[mimi.ClientID]bool // devices of ours that rooms may still have
+	sweeping     bool
 	dropped      map[string]int
 }
 
@@ -73,10 +75,10 @@ func loadEngine(ctx context.Context, cfg Config, user mimi.UserID) (*engine, err
 		cfg: cfg, store: newUserStore(cfg.Store, user), user: user, tasks: make(chan func()),
 		rooms: map[mimi.RoomID]*room{}, names: map[mimi.UserID]string{}, asking: map[mimi.UserID]bool{},
 		dropped: map[string]int{}, connecting: true, roots: newRoots(),
-		left: map[mimi.RoomID]bool{},
+		left: map[mimi.RoomID]bool{}, lost: map[mimi.ClientID]bool{},
 	}
 	stored, err := e.store.ranges(ctx, keyDevice, keyCursor, keyName, keyRoom, keyChange, keyJoin, keyEcho, keyOutbox,
-		keyRoot, keyNewRoot, keyHeld, keyPending, keyLeft,
+		keyRoot, keyNewRoot, keyHeld, keyPending, keyLeft, keyLost,
 		keyConsents, keyIntent, keyStranger)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
@@ -85,6 +87,7 @@ func loadEngine(ctx context.Context, cfg Config, user mimi.UserID) (*engine, err
 	e.loadRoots(stored[keyRoot], stored[keyNewRoot])
 	e.loadLeft(stored[keyLeft])
 	e.loadConsents(stored[keyConsents], stored[keyIntent])
+	e.loadLost(stored[keyLost])
 	if err := e.loadDevice(stored[keyDevice], stored[keyCursor]); err != nil {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}

@@ -94,6 +94,10 @@ func (e *engine) apply(b *batch, id mimi.RoomID, message []byte) string {
 	if g == nil || r.rec.removed {
 		return dropNoGroup
 	}
+	if r.change != nil && r.change.hash == hash && r.change.change.kind == changeLeave {
+		e.departed(b, r, f.Timestamp)
+		return ""
+	}
 	if r.change != nil && r.change.hash == hash && g.HasPending() {
 		return e.onOwnCommit(b, r, f)
 	}

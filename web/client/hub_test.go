@@ -359,7 +359,7 @@ func (h *hub) handle(c *hubConn, req *api.Request) (uint16, []byte) {
 		return api.StatusUnavailable, []byte(api.CodeHubUnreachable)
 	}
 	body, err := h.dispatch(c, req)
-	if errors.Is(err, errNoProvider) {
+	if errors.Is(err, errNoProvider) || errors.Is(err, errNoDevice) {
 		return api.StatusNotFound, []byte(api.CodeNotFound)
 	}
 	if err != nil {
@@ -411,6 +411,10 @@ func (h *hub) dispatch(c *hubConn, req *api.Request) ([]byte, error) {
 		h.left = append(h.left, c.client.String()+" "+req.Target)
 	case api.OpReportAbuse:
 		return h.report(req)
+	case api.OpDevices:
+		return h.listDevices(c)
+	case api.OpRemoveDevice:
+		return nil, h.removeDevice(c, req)
 	}
 	return nil, nil // ping
 }
@@ -468,7 +472,7 @@ func (h *hub) hello(c *hubConn, req *api.Request) ([]byte, error) {
 	}
 	d := h.devices[id]
 	if d == nil || d.user != c.user {
-		return nil, errors.New("unknown device")
+		return nil, errNoDevice
 	}
 	if err := mls.VerifyWithLabel(suite, d.key, api.LabelHello, api.HelloContent(c.nonce, id.String()), r.Signature); err != nil {
 		return nil, err

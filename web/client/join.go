@@ -41,6 +41,7 @@ func (e *engine) onCaughtUp(l *link) {
 		}
 	}
 	e.spawn(e.findRooms)
+	e.spawn(e.sweep)
 	e.askNames()
 	e.startTelling()
 	e.checkRoots()

@@ -76,6 +76,56 @@ func (s *Session) RemoveMember(ctx context.Context, room, user string) error {
 	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.removeMember(ctx, room, user) })
 }
 
+// Details tells what only the page about a room shows.
+func (s *Session) Details(ctx context.Context, room string) (DetailsView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (DetailsView, error) { return e.details(ctx, room) })
+}
+
+// Kick removes the devices of a person who stays a member.
+func (s *Session) Kick(ctx context.Context, room, user string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.kick(ctx, room, user) })
+}
+
+// Ban removes a person, who cannot come back before Unban.
+func (s *Session) Ban(ctx context.Context, room, user string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.ban(ctx, room, user) })
+}
+
+// Unban takes a ban back.
+func (s *Session) Unban(ctx context.Context, room, user string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.unban(ctx, room, user) })
+}
+
+// SetRole gives a person another role, by its name.
+func (s *Session) SetRole(ctx context.Context, room, user, role string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.setRole(ctx, room, user, role) })
+}
+
+// Leave takes this user out of a group. Its timeline stays until DeleteRoom.
+func (s *Session) Leave(ctx context.Context, room string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.leave(ctx, room) })
+}
+
+// DeleteRoom deletes the timeline of a room that this user is no longer in.
+func (s *Session) DeleteRoom(ctx context.Context, room string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.deleteRoom(ctx, room) })
+}
+
+// Describe says what a group is about.
+func (s *Session) Describe(ctx context.Context, room, text string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.describe(ctx, room, text) })
+}
+
+// Devices lists what the user has signed in with.
+func (s *Session) Devices(ctx context.Context) ([]DeviceView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) ([]DeviceView, error) { return e.devices(ctx) })
+}
+
+// RemoveDevice forgets another device of this user, and takes it out of all rooms.
+func (s *Session) RemoveDevice(ctx context.Context, client string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.removeDevice(ctx, client) })
+}
+
 // Rename gives a group another name.
 func (s *Session) Rename(ctx context.Context, room, name string) error {
 	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.rename(ctx, room, name) })
@@ -120,8 +170,9 @@ func (s *Session) try(ctx context.Context, op func(e *engine, ctx context.Contex
 	return err
 }
 
-// signOut wipes the user's part of the store.
+// signOut wipes the user's part of the store, after a word to those who would go on to count on this device.
 func (e *engine) signOut(ctx context.Context) error {
+	e.goodbye(ctx)
 	err := e.do(ctx, func() error {
 		list, err := e.store.Range(ctx, "", "", "", 0, false)
 		if err != nil {

@@ -34,6 +34,9 @@ func (e *engine) onProposals(b *batch, r *room, f *wire.FanoutMessage) string {
 	}
 	r.saveGroup(b)
 	e.notePending(b, r)
+	if e.leavesUs(r) {
+		e.departed(b, r, f.Timestamp)
+	}
 	return ""
 }
 

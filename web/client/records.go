@@ -222,6 +222,16 @@ const (
 	changeRename = "rename"
 	changeRenew  = "renew"  // our leaf gets our new certificate
 	changeCommit = "commit" // what others have proposed
+
+	changeDescribe = "describe"
+	changeKick     = "kick"
+	changeBan      = "ban"
+	changeUnban    = "unban"
+	changeRole     = "role"   // name: of the role
+	changeDetach   = "detach" // name: URI of a device of ours that we have no more
+	changeLink     = "link"   // name: the code
+	changeUnlink   = "unlink" // name: hash of the code
+	changeLeave    = "leave"  // proposals, for others to commit
 )
 
 // pendingChange is a change of ours on its way. Between the store and the stream the group state beside it holds the

@@ -68,10 +68,12 @@ func New(cfg Config) *Session {
 	return &Session{cfg: cfg, ready: make(chan struct{}), over: make(chan struct{})}
 }
 
-// errSignedOut ends a session for good, errOtherUser an engine: the connection belongs to somebody else now.
+// errSignedOut ends a session for good, errOtherUser an engine: the connection belongs to somebody else now. After
+// errDisowned the next engine is that of a new device.
 var (
 	errSignedOut = errors.New("client: signed out")
 	errOtherUser = errors.New("client: another user signed in")
+	errDisowned  = errors.New("client: the provider does not know this device")
 	errStopped   = errors.New("client: engine stopped")
 )
 
@@ -93,7 +95,7 @@ func (s *Session) Run(ctx context.Context) error {
 		case errors.Is(err, errSignedOut):
 			s.report(fail(CodeSignedOut, "signed out"))
 			return nil
-		case errors.Is(err, errOtherUser):
+		case errors.Is(err, errOtherUser), errors.Is(err, errDisowned):
 			continue
 		}
 		s.report(describe(err))

@@ -99,6 +99,8 @@ func storeError(err error) error {
 //	consents                     the provider's list of consents, as last told
 //	intent|<user>|<room>         what to do when the user agrees; no room: begin a chat
 //	stranger|<room>              who has put us into a room without consent; behind "-": declined
+//	link|<room>|<hash>           code of a join link that this device has made
+//	lost|<client>                a device of ours that is still to be removed from rooms
 const (
 	keyUser    = "user"
 	keyDevice  = "device"
@@ -123,6 +125,8 @@ const (
 	keyConsents = "consents"
 	keyIntent   = "intent|"
 	keyStranger = "stranger|"
+	keyLink     = "link|"
+	keyLost     = "lost|"
 )
 
 // userStore is the part of a Store that belongs to one user.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"kith/mimi"
 	"kith/mimi/content"
 )
 
@@ -104,21 +103,12 @@ func (e *engine) messageView(r *room, m *message) MessageView {
 	v.Reportable = !v.Mine && len(m.frank) > 0
 	if m.notice != "" {
 		v.Kind = "notice"
-		v.Notice = &NoticeView{Code: m.notice, Who: v.SenderName, Whom: e.nameOf(m.whom), Name: m.name}
+		v.Notice = &NoticeView{Code: m.notice, Who: v.SenderName, Whom: e.nameOf(m.whom), Me: m.whom == e.user.String(), Name: m.name}
 	}
 	if m.errCode != "" {
 		v.Error = fail(m.errCode, m.errCode)
 	}
 	return v
-}
-
-// nameOf is name for a stored URI, which may be empty.
-func (e *engine) nameOf(uri string) string {
-	u, err := mimi.ParseUserID(uri)
-	if err != nil {
-		return ""
-	}
-	return e.name(u)
 }
 
 // timeline reads a page that ends before a key.

@@ -89,9 +89,10 @@ type MessageView struct {
 // NoticeView is a change of the room, told by code: the page has the words.
 type NoticeView struct {
 	Code string // one of the Notice constants
-	Who  string // display name of who did it
+	Who  string // display name of who did it, or the room's server
 	Whom string // display name of whom it concerns
-	Name string // new name of the room
+	Me   bool   // that is this user
+	Name string // new name of the room, or of a role
 }
 
 // Codes of notices.
@@ -102,6 +103,16 @@ const (
 	NoticeLeft     = "left"
 	NoticeRenamed  = "renamed"
 	NoticeRejoined = "rejoined"
+
+	NoticeJoined      = "joined" // by a link, or because the room is open
+	NoticeKicked      = "kicked"
+	NoticeBanned      = "banned"
+	NoticeUnbanned    = "unbanned"
+	NoticeRole        = "role"
+	NoticeDescribed   = "described"
+	NoticePolicy      = "policy"
+	NoticeLinkMade    = "link_made"
+	NoticeLinkRevoked = "link_revoked"
 )
 
 // MessageChange carries one message that is new or different.
@@ -119,14 +130,46 @@ type TimelineView struct {
 	More     bool // there are older ones
 }
 
-// MemberView is one participant of a room.
+// MemberView is one participant of a room, or somebody who is banned from it.
 type MemberView struct {
 	User        string
 	Name        string
+	Address     string // how people call the user: with the server, if it is another one
 	DisplayName string
-	Role        string
+	Role        string // its name in the room's policy; of our own rooms the page has words for it
 	Me          bool
-	CanRemove   bool
+	Banned      bool
+	Devices     int
+
+	// What this user may do about the member; Roles are those that the member may be given.
+	CanRemove, CanKick, CanBan, CanUnban bool
+	Roles                                []string
+}
+
+// DetailsView is what only the page about a room shows.
+type DetailsView struct {
+	Room        string
+	Description string
+	Host        string // domain of the provider that keeps the room in order
+	HostOurs    bool
+	Links       []LinkView
+
+	CanRename, CanDescribe, CanAdd, CanLeave, CanLink, CanUnlink bool
+}
+
+// LinkView is a join link of a room.
+type LinkView struct {
+	ID   string // to revoke it by
+	Code string // what the link holds; "" if somebody else made it: only the maker has the code
+}
+
+// DeviceView is one of the user's devices.
+type DeviceView struct {
+	Client  string
+	Name    string
+	Me      bool
+	Created int64 // ms since 1970
+	Seen    int64
 }
 
 // PersonView is a search result.

@@ -94,6 +94,27 @@ var operations = map[string]operation{
 	}),
 	// rename({room, name}) → undefined
 	"rename": done(func(s *client.Session, a arguments) error { return s.Rename(background, a.str("room"), a.str("name")) }),
+	// details({room}) → details
+	"details": func(s *client.Session, a arguments) (any, error) { return s.Details(background, a.str("room")) },
+	// describe({room, text}) → undefined
+	"describe": done(func(s *client.Session, a arguments) error {
+		return s.Describe(background, a.str("room"), a.str("text"))
+	}),
+	// kick, ban, unban({room, user}) → undefined
+	"kick":  done(func(s *client.Session, a arguments) error { return s.Kick(background, a.str("room"), a.str("user")) }),
+	"ban":   done(func(s *client.Session, a arguments) error { return s.Ban(background, a.str("room"), a.str("user")) }),
+	"unban": done(func(s *client.Session, a arguments) error { return s.Unban(background, a.str("room"), a.str("user")) }),
+	// setRole({room, user, role}) → undefined
+	"setRole": done(func(s *client.Session, a arguments) error {
+		return s.SetRole(background, a.str("room"), a.str("user"), a.str("role"))
+	}),
+	// leave, deleteRoom({room}) → undefined
+	"leave":      done(func(s *client.Session, a arguments) error { return s.Leave(background, a.str("room")) }),
+	"deleteRoom": done(func(s *client.Session, a arguments) error { return s.DeleteRoom(background, a.str("room")) }),
+	// devices({}) → [device]
+	"devices": func(s *client.Session, _ arguments) (any, error) { return s.Devices(background) },
+	// removeDevice({client}) → undefined
+	"removeDevice": done(func(s *client.Session, a arguments) error { return s.RemoveDevice(background, a.str("client")) }),
 	// markRead({room, key}) → undefined
 	"markRead": done(func(s *client.Session, a arguments) error { return s.MarkRead(background, a.str("room"), a.str("key")) }),
 	// search({text}) → [{user, name, displayName}]
