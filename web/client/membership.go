@@ -90,17 +90,51 @@ func participant(v *rooms.View, id mimi.UserID) (rooms.User, bool) {
 	return users[i], true
 }
 
-// requestAbout asks for a change that concerns one participant.
+// errAlready says that there is nothing to do.
+var errAlready = errors.New("client: it is so already")
+
+// requestAbout asks for a change that concerns one participant. Asking again for what has happened is no error.
 func (e *engine) requestAbout(ctx context.Context, id, user string, c change, may func(r rights) bool) error {
 	who, err := e.address(user)
 	if err != nil {
 		return err
 	}
 	c.users = []string{who.String()}
-	return e.requestIf(ctx, id, c, func(v *rooms.View) bool {
+	var r *room
+	err = e.do(ctx, func() (err error) {
+		var v *rooms.View
+		if r, v, err = e.look(id); err != nil {
+			return err
+		}
 		u, ok := participant(v, who)
-		return ok && may(e.rightsOver(v, u))
+		switch {
+		case already(c, u, ok):
+			return errAlready
+		case !ok || !may(e.rightsOver(v, u)):
+			return fail(CodeNotAllowed, "not allowed in this room")
+		}
+		return nil
 	})
+	if errors.Is(err, errAlready) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return e.request(ctx, r, c)
+}
+
+// already reports whether a change about a participant, or about somebody who is none, has nothing left to do.
+func already(c change, u rooms.User, listed bool) bool {
+	switch c.kind {
+	case changeRemove, changeUnban:
+		return !listed
+	case changeKick:
+		return !listed || u.Devices == 0
+	case changeBan:
+		return listed && u.Role == policy.RoleBanned
+	}
+	return listed && u.RoleName == c.name
 }
 
 // removeMember removes a person with all devices.
@@ -300,7 +334,7 @@ func compareFlags(a, b bool) int {
 func (e *engine) memberView(v *rooms.View, u rooms.User) MemberView {
 	may := e.rightsOver(v, u)
 	m := MemberView{
-		User: u.ID.String(), Name: u.ID.Name(), Address: e.addressOf(u.ID), DisplayName: e.name(u.ID), Role: u.RoleName,
+		User: u.ID.String(), Name: e.handle(u.ID), DisplayName: e.name(u.ID), Role: u.RoleName,
 		Me: u.ID == e.user, Banned: u.Role == policy.RoleBanned, Devices: u.Devices,
 		CanRemove: may.remove, CanKick: may.kick, CanBan: may.ban, CanUnban: may.unban,
 	}
@@ -308,14 +342,6 @@ func (e *engine) memberView(v *rooms.View, u rooms.User) MemberView {
 		m.Roles = append(m.Roles, role.RoleName)
 	}
 	return m
-}
-
-// addressOf is how people call a user: the name, with the server if it is another one.
-func (e *engine) addressOf(u mimi.UserID) string {
-	if u.Provider() == e.user.Provider() {
-		return u.Name()
-	}
-	return u.Name() + "@" + u.Provider().Host()
 }
 
 // details tells what only the page about a room shows.

@@ -134,7 +134,6 @@ type TimelineView struct {
 type MemberView struct {
 	User        string
 	Name        string
-	Address     string // how people call the user: with the server, if it is another one
 	DisplayName string
 	Role        string // its name in the room's policy; of our own rooms the page has words for it
 	Me          bool
