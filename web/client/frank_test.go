@@ -243,7 +243,9 @@ func TestRA3ReportIsAboutOnePerson(t *testing.T) {
 		bob.awaitRoom("Club")
 		carol.awaitRoom("Club")
 		alice.send(r.ID, "one")
+		bob.sees(r.ID, "Alice: one")
 		bob.send(r.ID, "two")
+		alice.sees(r.ID, "Alice: one", "Bob: two")
 		alice.send(r.ID, "three")
 		want := []string{"Alice: one", "Bob: two", "Alice: three"}
 		for _, a := range []*agent{alice, bob, carol} {
