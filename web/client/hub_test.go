@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -701,6 +702,9 @@ func (h *hub) query(req *api.Request) ([]byte, error) {
 	}
 	resp := &wire.IdentifierResponse{ResponseCode: wire.QueryNotFound}
 	for u, name := range h.users {
+		if u.Provider().String() != cmp.Or(req.Target, "mimi://a.example") {
+			continue
+		}
 		q := r.QueryElements[0]
 		if q.SearchType == wire.SearchHandle && q.SearchValue == u.String() ||
 			q.SearchType == wire.SearchPartialName && bytes.Contains(bytes.ToLower([]byte(name)), bytes.ToLower([]byte(q.SearchValue))) {

@@ -141,13 +141,19 @@ func (e *engine) search(ctx context.Context, text string) ([]PersonView, error) 
 	if text == "" || len(text) > maxSearch {
 		return nil, nil
 	}
-	queries := []wire.QueryElement{{SearchType: wire.SearchPartialName, SearchValue: text}}
-	if u, err := e.address(text); err == nil {
-		queries = append(queries, wire.QueryElement{SearchType: wire.SearchHandle, SearchValue: u.String()})
-	}
 	found := map[mimi.UserID]PersonView{}
-	for _, q := range queries {
-		if err := e.query(ctx, q, found); err != nil {
+	err := e.query(ctx, "", wire.QueryElement{SearchType: wire.SearchPartialName, SearchValue: text}, found)
+	if err != nil {
+		return nil, err
+	}
+	if u, err := e.address(text); err == nil {
+		q := wire.QueryElement{SearchType: wire.SearchHandle, SearchValue: u.String()}
+		if u.Provider() == e.user.Provider() {
+			err = e.query(ctx, "", q, found)
+		} else if e.query(ctx, u.Provider().String(), q, found) != nil {
+			e.drop("search at another provider") // what was found here is worth showing
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -162,10 +168,11 @@ func (e *engine) search(ctx context.Context, text string) ([]PersonView, error) 
 	return list, nil
 }
 
-func (e *engine) query(ctx context.Context, q wire.QueryElement, found map[mimi.UserID]PersonView) error {
+// query asks a provider, or our own if none is named (IQ-1). What others say of people who are not theirs is not heard.
+func (e *engine) query(ctx context.Context, target string, q wire.QueryElement, found map[mimi.UserID]PersonView) error {
 	body, err := (&wire.IdentifierRequest{QueryElements: []wire.QueryElement{q}}).Bytes()
 	if err == nil {
-		body, err = e.call(ctx, api.OpIdentifierQuery, "", body)
+		body, err = e.call(ctx, api.OpIdentifierQuery, target, body)
 	}
 	if err != nil {
 		return err
@@ -174,10 +181,17 @@ func (e *engine) query(ctx context.Context, q wire.QueryElement, found map[mimi.
 	if err != nil || resp.ResponseCode != wire.QuerySuccess {
 		return err
 	}
+	foreign := func(u mimi.UserID) bool { return target != "" && u.Provider().String() != target }
 	for _, u := range resp.URI {
+		if foreign(u) {
+			continue
+		}
 		found[u] = PersonView{User: u.String(), Name: e.handle(u), DisplayName: e.handle(u)}
 	}
 	for _, p := range resp.FoundProfiles {
+		if foreign(p.StableURI) {
+			continue
+		}
 		person := PersonView{User: p.StableURI.String(), Name: e.handle(p.StableURI), DisplayName: e.handle(p.StableURI)}
 		for _, f := range p.Fields {
 			if f.FieldSource == wire.FieldVCard && f.FieldName == "FN" && len(f.FieldValue) > 0 {

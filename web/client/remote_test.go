@@ -364,3 +364,24 @@ func TestGI4HubOfAnotherAuthority(t *testing.T) {
 		}
 	})
 }
+
+// TestIQ1SearchAsksTheProvider finds somebody of another provider by the whole address, and nobody by a part of it.
+func TestIQ1SearchAsksTheProvider(t *testing.T) {
+	world(t, func(h *hub) {
+		alice := h.join("alice")
+		h.join("bob@b.example")
+		for text, want := range map[string]int{"bob@b.example": 1, "mimi://b.example/u/bob": 1, "bob": 0, "nobody@b.example": 0} {
+			found, err := alice.session.Search(context.Background(), text)
+			must(t, err)
+			if len(found) != want || want == 1 && found[0].Name != "bob@b.example" {
+				t.Errorf("%s: %+v", text, found)
+			}
+		}
+		h.mu.Lock()
+		h.away = func(op api.Op, target string) bool { return op == api.OpIdentifierQuery && target != "" }
+		h.mu.Unlock()
+		if found, err := alice.session.Search(context.Background(), "bob@b.example"); err != nil || len(found) != 0 {
+			t.Errorf("a provider that is away: %v %v", found, err)
+		}
+	})
+}
