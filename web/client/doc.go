@@ -25,6 +25,16 @@
 // (chats.go). A device that is not in a room where it should be, or whose state fell behind, joins by an external
 // commit (join.go).
 //
+// # Rooms across providers
+//
+// A room of another provider looks like one of our own: what is asked of it goes to our provider, which asks its hub
+// (hubaway.go: if that cannot be reached, everything waits, for days if need be, and people are told). What differs is
+// whom to believe. The identity roots of other providers are pinned when somebody of theirs is met first (roots.go). An
+// event that needs a root that is not there is held, with everything behind it in its room, and so is one that has
+// overtaken a commit (held.go). Roots that change are shown, and taken only when the user says so.
+//
+// Proposals of others take effect by a commit of whoever is there: before a message, or after a moment (proposals.go).
+//
 // # Invariants
 //
 //   - Nothing is sent before it is stored; each step is one Commit. A failed Commit ends the engine, and the Session
@@ -32,7 +42,8 @@
 //   - One goroutine, the loop, owns the state. A flow is a goroutine that alternates between the network and the loop;
 //     it never touches state outside do.
 //   - What a provider or peer sends is hostile: what cannot be used is dropped with a counted reason, and the timeline
-//     goes on. Only a commit that cannot be followed leads to a rejoin.
+//     goes on. Only a commit that cannot be followed, or has not come in time, leads to a rejoin; so does a room whose
+//     state in the store is damaged, which concerns no other.
 //   - Errors for people are codes (views.go); the page has the words.
 //
 // # Limits
