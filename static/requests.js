@@ -54,7 +54,8 @@ export class Requests {
 
   /** @param {RequestsView|null} view */
   show(view) {
-    this.#view = { incoming: view?.incoming ?? [], outgoing: view?.outgoing ?? [], blocked: view?.blocked ?? [] };
+    const sorted = (list) => (list ?? []).toSorted((a, b) => b.time - a.time || a.address.localeCompare(b.address) || a.room.localeCompare(b.room));
+    this.#view = { incoming: sorted(view?.incoming), outgoing: sorted(view?.outgoing), blocked: sorted(view?.blocked) };
     this.#announce();
     const [incoming, outgoing, blocked] = this.#lists;
     incoming.show(this.#view.incoming);

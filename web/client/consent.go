@@ -2,7 +2,6 @@ package client
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -245,7 +244,6 @@ func (e *engine) followUp(b *batch) (said []statement) {
 			e.dropIntent(b, k) // taken back on another device, or refused
 		}
 	}
-	slices.SortFunc(said, func(a, b statement) int { return cmp.Compare(a.key.key(), b.key.key()) })
 	return said
 }
 
@@ -361,9 +359,12 @@ func (e *engine) addAgreed(ctx context.Context, k intentKey) error {
 		if r, err = e.find(k.room.String()); err != nil {
 			return err
 		}
+		if r.rec.removed {
+			return fail(CodeNotAllowed, "not in the room")
+		}
 		g, err := e.groupOf(r)
 		if err != nil || g == nil {
-			return cmp.Or(err, error(fail(CodeNotAllowed, "not in the room")))
+			return err // on its way back into the room: the change waits for that
 		}
 		v, err := viewOf(g)
 		done = err == nil && len(v.Devices(k.user)) > 0
@@ -471,7 +472,7 @@ func (e *engine) hides(r *room) bool { return r.stranger != "" || e.blocks(r.rec
 
 // --- What people do and see -----------------------------------------------------------
 
-// requests is what the page shows.
+// requests is what the page shows, in no order.
 func (e *engine) requests() (v RequestsView) {
 	for _, c := range e.consents.list {
 		switch {
@@ -493,11 +494,6 @@ func (e *engine) requests() (v RequestsView) {
 		if !i.cancelled {
 			v.Outgoing = addRequest(v.Outgoing, e.requestView(k.user.String(), k.room.String(), i.since))
 		}
-	}
-	for _, list := range [][]RequestView{v.Incoming, v.Outgoing, v.Blocked} {
-		slices.SortFunc(list, func(a, b RequestView) int {
-			return cmp.Or(cmp.Compare(b.Time, a.Time), cmp.Compare(a.User, b.User), cmp.Compare(a.Room, b.Room))
-		})
 	}
 	return v
 }

@@ -187,7 +187,7 @@ type RequestView struct {
 	Time     int64  // ms since 1970
 }
 
-// RequestsView is everything about consent that concerns the user.
+// RequestsView is everything about consent that concerns the user, in no order.
 type RequestsView struct {
 	Incoming []RequestView // to be accepted, declined or blocked
 	Outgoing []RequestView // the others have not answered
