@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"kith/db"
 	"kith/mimi"
 	"kith/mimi/mls"
+	"kith/mimi/room"
 	"kith/mimi/wire"
 	"kith/web/api"
 )
@@ -508,6 +510,66 @@ func TestCO5AnswersOfOtherScopes(t *testing.T) {
 			}
 		}
 		a.shows(alice, "denied alice bob", "granted alice bob club", "granted alice eve club")
+	})
+}
+
+// TestCO6GrantedKeyPackagesAreDiscarded: a grant with KeyPackages is a grant. They are not kept, so none can end up in a
+// room of another provider, nor be handed out a second time when its owner's provider is asked.
+func TestCO6GrantedKeyPackagesAreDiscarded(t *testing.T) {
+	consentWorld(t, func(a, b, c *consentSide) {
+		alice, bob := a.user("alice"), b.user("bob")
+		authority, err := openAuthority(b.ctx, b.db, "b.example", rand.Reader, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := mls.GenerateSignatureKey(suite, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		device, _ := testClient(t, "b.example", "bob", "phone")
+		certificate, err := authority.IssueDevice(device, bob, key.Public(), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := room.NewClient(key, mls.X509Credential(certificate))
+		if err != nil {
+			t.Fatal(err)
+		}
+		life := mls.Lifetime{NotBefore: uint64(time.Now().Add(-time.Hour).Unix()), NotAfter: uint64(time.Now().Add(time.Hour).Unix())}
+		secrets, err := mls.NewKeyPackage(mls.Config{Now: time.Now, Rand: rand.Reader}, client, life, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grant, err := (&wire.ConsentEntry{ConsentOperation: wire.ConsentGrant, RequesterURI: alice, TargetURI: bob,
+			ClientKeyPackages: []*mls.KeyPackage{secrets.KeyPackage, secrets.KeyPackage}}).Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.receive(a.ctx, b.domain, grant, true); err != nil {
+			t.Fatal(err)
+		}
+		a.shows(alice, "granted alice bob")
+		ref, err := secrets.KeyPackage.Ref()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = a.db.Read(a.ctx, func(tx *db.Tx) error {
+			if _, err := tx.KeyClaim(ref); !errors.Is(err, db.ErrNotFound) {
+				t.Errorf("kept: %v", err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A browser of ours cannot send any.
+		e, err := wire.UnmarshalConsentEntry(grant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (&socket{}).consent(&api.Request{Body: grant}); err != opBadRequest || len(e.ClientKeyPackages) != 2 {
+			t.Errorf("from a browser: %v", err)
+		}
 	})
 }
 

@@ -461,6 +461,7 @@ func (e *engine) declineRoom(b *batch, r *room) {
 	r.rec.removed = true
 	e.setStranger(b, r, declinedMark+r.stranger)
 	e.forgetGroup(b, r)
+	e.noteLeft(b, r)
 	e.saveRecord(b, r)
 }
 

@@ -449,6 +449,9 @@ func TestWelcomeOfAStranger(t *testing.T) {
 		if len(bob.rooms()) != 1 || bob.room("BUY MORE") != "" {
 			t.Errorf("after declining: %+v", bob.rooms())
 		}
+		if !slices.ContainsFunc(h.left, func(s string) bool { return strings.HasSuffix(s, other.ID) }) {
+			t.Error("bob's provider is not told that he is not in the room")
+		}
 		if joins > 0 {
 			t.Error("what was declined is joined again")
 		}
