@@ -416,12 +416,13 @@ func (k *check) listChange(p *Proposal, c listChange) *Refusal {
 	role := k.Before.role[p.By]
 	var allowed bool
 	switch {
+	case c.to == RoleBanned:
+		// whoever is not listed can be banned, too
+		allowed = k.Before.Roles.hasBan() && role.Can(CanBan)
 	case c.from == RoleNone:
 		allowed = role.Can(CanAddParticipant)
 	case c.to == RoleNone:
 		allowed = role.Can(CanRemoveParticipant)
-	case c.to == RoleBanned:
-		allowed = k.Before.Roles.hasBan() && role.Can(CanBan)
 	case c.from == RoleBanned:
 		allowed = k.Before.Roles.hasBan() && role.Can(CanUnBan)
 	default:

@@ -198,6 +198,8 @@ func TestRP4WhoMayDoWhat(t *testing.T) {
 		{"member makes himself admin", bob, "RP-4", []step{rerole(bob, bob, 4)}},
 		{"ban", carol, "", []step{rerole(carol, bob, 1), remove(carol, bob), remove(carol, bob)}},
 		{"UP-5: ban keeps a client", carol, "UP-5", []step{rerole(carol, bob, 1), remove(carol, bob)}},
+		{"ban of a stranger", carol, "", []step{enlist(carol, frank, 1)}},
+		{"ban of a stranger by a member", bob, "RP-4", []step{enlist(bob, frank, 1)}},
 		{"ban by a member", bob, "RP-4", []step{rerole(bob, dan, 1)}},
 		{"unban", carol, "", []step{rerole(carol, eve, 2)}},
 		{"unban by a member", bob, "RP-4", []step{rerole(bob, eve, 2)}},
@@ -211,6 +213,7 @@ func TestPL5HubProposals(t *testing.T) {
 	run(t, group(t), false, []checkCase{
 		{"hub removes", alice, "", []step{delist(hub, bob), remove(hub, bob), remove(hub, bob)}},
 		{"hub bans", alice, "", []step{rerole(hub, dan, 1)}},
+		{"hub bans a stranger", alice, "", []step{enlist(hub, frank, 1)}},
 		{"hub lists", alice, "RP-4", []step{enlist(hub, frank, 2)}},
 		{"hub adds a client", alice, "RP-4", []step{add(hub, dan)}},
 		{"hub promotes", alice, "RP-4", []step{rerole(hub, bob, 4)}},

@@ -127,6 +127,9 @@ func (h *Hub) redeemable(code []byte, now uint64) []byte {
 //
 // draft-ietf-mimi-room-policy-03, Section 8.1.1
 func (h *Hub) checkEntry(now uint64, joiner Member, after *View) *policy.Refusal {
+	if h.now.IsBanned(joiner.User.String()) {
+		return refusal("GI-9", "banned users do not join") // although nobody has committed the ban yet
+	}
 	role := after.state.RoleOf(joiner.User.String()).RoleIndex
 	switch h.now.JoinGround(role, after.id(joiner.Leaf).claims(), h.stamp(now)) {
 	case policy.OpenRoom, policy.Preauthorized:

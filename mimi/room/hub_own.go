@@ -30,7 +30,7 @@ func (h *Hub) Propose(now uint64, list []mls.Proposal) (*UpdateOutcome, error) {
 
 // Evict proposes to remove users from the room with all their clients, such as those whose accounts were deleted, and
 // single clients, such as lost devices. In a room of fixed membership users stay listed and only lose their clients.
-// Who is gone or going already is passed over; the outcome is nil if nothing is left to do, and a refusal if nobody
+// The same holds where a role needs its last holder. Who is gone or going already is passed over; the outcome is nil if nothing is left to do, and a refusal if nobody
 // can be removed. That a removal waits for a commit does not delay its effect on messages.
 //
 // draft-ietf-mimi-protocol-06, Sections 5.3 and 5.5
@@ -46,7 +46,8 @@ func (h *Hub) Evict(now uint64, users []mimi.UserID, clients []mimi.ClientID) (*
 		if err != nil {
 			return nil, err
 		}
-		groups = append(groups, list)
+		// where the roles need the user, its clients go at least
+		groups = append(groups, list, slices.DeleteFunc(slices.Clone(list), func(p mls.Proposal) bool { return p.Type != mls.ProposalRemove }))
 	}
 	for _, client := range clients {
 		m, ok := h.view.Client(client)

@@ -196,6 +196,36 @@ func TestNT10WhatIsReissued(t *testing.T) {
 	}
 }
 
+// TestNT10BanOfAStranger: the ban of a user who never was in the open room is not lost over his own external commit.
+func TestNT10BanOfAStranger(t *testing.T) {
+	w, alice, bob, _, _ := trio(t)
+	w.roles(alice, func(r policy.Roles) { r[0].RoleCapabilities = append(r[0].RoleCapabilities, policy.CanOpenJoin) })
+	zoe, yan := w.device("mimi://b.example/u/zoe", "1"), w.device("mimi://a.example/u/yan", "1")
+	req := w.enter(zoe, nil)
+	zoe.group = nil
+	w.accept(alice, alice.propose(alice.proposal(proposals(t)(room.Ban(alice.view, zoe.user))[0])))
+	w.refuse("GI-9", zoe, req)
+	w.accept(yan, w.enter(yan, nil))
+	if resp, _ := w.askWith(zoe, nil); resp.Status != wire.GroupInfoNotAuthorized {
+		t.Errorf("banned: %d", resp.Status)
+	}
+	w.accept(bob, bob.commit())
+	if role, _ := w.hub.View().Role(zoe.user); role == nil || role.RoleIndex != policy.RoleBanned {
+		t.Error("zoe is not banned")
+	}
+}
+
+func TestML11NeededUserLosesItsClients(t *testing.T) {
+	w, alice, bob, bob2, carol := trio(t)
+	w.accept(alice, alice.commit(proposals(t)(room.ChangeRole(alice.view, bob.user, policy.RoleModerator))...))
+	w.roles(alice, func(r policy.Roles) { r[3].MinimumParticipants = 1 })
+	w.accepted(w.hub.Evict(w.ms(), users(bob), nil))
+	w.accept(carol, carol.commit())
+	if !bob.out || !bob2.out || !w.hub.IsParticipant(bob.user) {
+		t.Error("RP-2: bob's clients stay, or the last moderator is off the list")
+	}
+}
+
 func TestNT10SingleDevices(t *testing.T) {
 	w, alice, bob, bob2, carol := trio(t)
 	// a lost device, by its user; and a device that comes back while it is kicked

@@ -77,7 +77,7 @@ func (h *Hub) voided(old *Hub, s *mls.StagedCommit) ([][]mls.Proposal, error) {
 }
 
 // voidedRoles lists the changes of role, removals and bans that were accepted: each with all clients that its user has
-// now.
+// now. Additions other than bans are not the hub's to make.
 func (h *Hub) voidedRoles(old *Hub) ([][]mls.Proposal, error) {
 	var groups [][]mls.Proposal
 	for _, p := range old.view.state.Participants {
@@ -89,13 +89,24 @@ func (h *Hub) voidedRoles(old *Hub) ([][]mls.Proposal, error) {
 		if old.now.IsListed(p.User) {
 			role = old.now.RoleOf(p.User).RoleIndex
 		}
-		if role == p.RoleIndex || h.view.state.Participants.Find(p.User) < 0 {
+		if role == p.RoleIndex || !h.view.state.IsListed(p.User) {
 			continue
 		}
 		list, err := RemoveUser(h.view, user)
 		if role != policy.RoleNone {
 			list, err = ChangeRole(h.view, user, role)
 		}
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, list)
+	}
+	for _, p := range old.now.Participants {
+		user, err := mimi.ParseUserID(p.User)
+		if err != nil || old.view.state.IsListed(p.User) || !old.now.IsBanned(p.User) {
+			continue
+		}
+		list, err := Ban(h.view, user)
 		if err != nil {
 			return nil, err
 		}
@@ -127,10 +138,14 @@ func (h *Hub) voidedProposal(old *Hub, p *mls.Proposal) (*mls.Proposal, error) {
 	case mls.ProposalGroupContextExtensions:
 		data, _ := p.GroupContextExtensions.Get(mls.ExtensionExternalSenders)
 		list, err := mls.UnmarshalExternalSenders(data)
-		if err != nil || len(list) != 1 {
+		if err != nil {
 			return nil, err
 		}
-		return h.rotation(list[0])
+		for _, s := range list {
+			if id, err := identify(s.Credential); err == nil && id.hub == h.view.Hub() {
+				return h.rotation(s)
+			}
+		}
 	}
 	return nil, nil
 }
