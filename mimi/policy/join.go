@@ -286,10 +286,5 @@ func (k *check) expiresIn(l JoinLink, seconds uint32) bool {
 
 // joinLinkRules returns the rules for new links, if the room has any.
 func (s *State) joinLinkRules() (JoinLinkRules, bool) {
-	data, ok := s.get(JoinLinkPolicy)
-	if !ok {
-		return JoinLinkRules{}, false
-	}
-	rules, err := UnmarshalJoinLinkRules(data)
-	return rules, err == nil
+	return optional(s, JoinLinkPolicy, UnmarshalJoinLinkRules)
 }
