@@ -193,6 +193,16 @@ func TestGI2JoinOfferCodec(t *testing.T) {
 	}
 }
 
+func FuzzJoinOffer(f *testing.F) {
+	f.Add("mimi://a.example/r/x#AAECAwQFBgcICQoLDA0ODw")
+	f.Add("mimi://a.example/r/x#AB")
+	f.Fuzz(func(t *testing.T, s string) {
+		if o, err := room.ParseJoinOffer(s); err == nil && o.String() != s {
+			t.Errorf("%q is read and becomes %q", s, o)
+		}
+	})
+}
+
 // roles changes the roles of the room, by alice.
 func (w *world) roles(alice *device, change func(policy.Roles)) {
 	w.t.Helper()

@@ -51,6 +51,7 @@ type anarchy struct {
 func newAnarchy(t *testing.T, seed uint64) *anarchy {
 	w := newWorld(t)
 	a := &anarchy{world: w, r: rand.New(rand.NewPCG(seed, 11)), gone: make(map[mimi.UserID]bool), did: make(map[string]int)}
+	w.remote = true
 	alice := w.device("mimi://a.example/u/alice", "1")
 	for _, name := range []string{"mimi://a.example/u/alice", "mimi://b.example/u/bob", "mimi://a.example/u/carol", "mimi://b.example/u/dan", "mimi://b.example/u/eve"} {
 		for _, label := range []string{"1", "2"} {
@@ -59,8 +60,15 @@ func newAnarchy(t *testing.T, seed uint64) *anarchy {
 			}
 		}
 	}
-	w.create(alice, w.spec(alice))
-	roles := policy.DefaultRoles()
+	spec := w.spec(alice)
+	if seed%3 == 1 {
+		spec.Template = policy.Moderated
+	}
+	w.create(alice, spec)
+	roles := spec.Template.Roles()
+	if seed%3 == 2 {
+		roles[0].RoleCapabilities = append(roles[0].RoleCapabilities, policy.CanOpenJoin)
+	}
 	two, three := uint32(2), uint32(3)
 	for i := range roles {
 		switch roles[i].RoleIndex {
@@ -139,7 +147,7 @@ func (a *anarchy) wish(d *device) []mls.Proposal {
 	case 5:
 		list, err = room.Unban(d.view, other.user, uint32(a.r.IntN(2))*policy.RoleMember)
 	case 6, 7:
-		list, err = room.ChangeRole(d.view, other.user, 2+uint32(a.r.IntN(4)))
+		list, err = room.ChangeRole(d.view, other.user, 2+uint32(a.r.IntN(5)))
 	case 8:
 		list, err = room.Kick(d.view, other.user)
 	case 9:

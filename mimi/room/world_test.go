@@ -84,6 +84,15 @@ type world struct {
 	hubSender   mls.ExternalSender
 	hub         *room.Hub
 	devices     []*device
+	remote      bool // requests of other providers' devices come from these providers
+}
+
+// origin is where a device's request comes from.
+func (w *world) origin(d *device) room.Origin {
+	if w.remote && d.user.Provider() != w.room.Provider() {
+		return room.Origin{Provider: d.user.Provider()}
+	}
+	return room.From(d.id)
 }
 
 func newWorld(t testing.TB) *world {
@@ -202,7 +211,7 @@ func (w *world) update(d *device, req *wire.UpdateRequest) *room.UpdateOutcome {
 	w.t.Helper()
 	req = must[*wire.UpdateRequest](w.t)(wire.UnmarshalUpdateRequest(must[[]byte](w.t)(req.Bytes())))
 	before := must[[]byte](w.t)(w.hub.State())
-	out := must[*room.UpdateOutcome](w.t)(w.hub.Update(w.ms(), room.From(d.id), req))
+	out := must[*room.UpdateOutcome](w.t)(w.hub.Update(w.ms(), w.origin(d), req))
 	if !bytes.Equal(before, must[[]byte](w.t)(w.hub.State())) {
 		w.t.Fatal("Update changed the hub")
 	}
@@ -381,7 +390,7 @@ func (d *device) say(text string) *wire.SubmitMessageRequest {
 func (w *world) submit(d *device, req *wire.SubmitMessageRequest) wire.SubmitMessageResponse {
 	w.t.Helper()
 	req = must[*wire.SubmitMessageRequest](w.t)(wire.UnmarshalSubmitMessageRequest(must[[]byte](w.t)(req.Bytes())))
-	resp, accepted, err := w.hub.Submit(w.ms(), room.From(d.id), req)
+	resp, accepted, err := w.hub.Submit(w.ms(), w.origin(d), req)
 	if err != nil {
 		w.t.Fatal(err)
 	}
