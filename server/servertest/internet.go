@@ -36,7 +36,9 @@ type Port struct {
 	names  []string
 	accept chan net.Conn
 	closed chan struct{}
-	once   sync.Once
+
+	mu   sync.Mutex
+	over bool // closed; once it is, no connection comes through any more
 }
 
 const backlog = 128 // connections that nobody has accepted yet
@@ -61,22 +63,46 @@ func (n *Internet) Listen(place string, names ...string) (*Port, error) {
 func (p *Port) Accept() (net.Conn, error) {
 	select {
 	case c := <-p.accept:
-		return c, nil
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.over {
+			return c, nil
+		}
 	case <-p.closed:
-		return nil, net.ErrClosed
+	}
+	return nil, net.ErrClosed
+}
+
+// offer gives a connection to who listens.
+func (p *Port) offer(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return false
+	}
+	select {
+	case p.accept <- c:
+		return true
+	default: // nobody has accepted for long
+		return false
 	}
 }
 
 // Close implements net.Listener. Connections that exist stay.
 func (p *Port) Close() error {
-	p.once.Do(func() {
-		p.net.mu.Lock()
-		for _, name := range p.names {
-			delete(p.net.names, name)
-		}
-		p.net.mu.Unlock()
-		close(p.closed)
-	})
+	p.mu.Lock()
+	first := !p.over
+	p.over = true
+	p.mu.Unlock()
+	if !first {
+		return nil
+	}
+	p.net.mu.Lock()
+	for _, name := range p.names {
+		delete(p.net.names, name)
+	}
+	p.net.mu.Unlock()
+	close(p.closed)
 	return nil
 }
 
@@ -312,11 +338,8 @@ func (l *Link) dial(ctx context.Context, from string, to *Port) (net.Conn, error
 		w.cutOff(syscall.ECONNRESET)
 		return nil, refusal()
 	}
-	select {
-	case <-to.closed:
-	case to.accept <- &conn{w, 1}:
+	if to.offer(&conn{w, 1}) {
 		return &conn{w, 0}, nil
-	case <-ctx.Done():
 	}
 	w.cutOff(syscall.ECONNRESET)
 	return nil, refusal()

@@ -166,3 +166,6 @@ func Acquaint(ctx context.Context, users ...*User) error {
 	}
 	return nil
 }
+
+// Another opens a further browser for the same account.
+func (u *User) Another() *User { return u.provider.User(u.Account.User.Name()) }
