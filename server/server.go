@@ -187,6 +187,9 @@ func statusLabel(status int) (int, string) {
 	return status, strconv.Itoa(status)
 }
 
+// HTTPServer serves the pages and the socket, or something that stands before them, as Run does: within the same bounds.
+func (s *Server) HTTPServer(h http.Handler) *http.Server { return newHTTPServer(h, s.log) }
+
 // newHTTPServer bounds what a slow or silent client can hold.
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{

@@ -56,11 +56,15 @@ func (n *Net) Provider(ctx context.Context, domain, dir string, accounts ...stri
 
 // ProviderWith is Provider with another configuration than the usual one.
 func (n *Net) ProviderWith(ctx context.Context, domain, dir string, adjust func(*server.Config), accounts ...string) (*Provider, error) {
+	return n.provider(ctx, &Provider{adjust: adjust}, domain, dir, accounts)
+}
+
+func (n *Net) provider(ctx context.Context, p *Provider, domain, dir string, accounts []string) (*Provider, error) {
 	id, err := mimi.NewProviderID(domain)
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{Domain: id, Dir: filepath.Join(dir, "0"), Log: new(Log), net: n, base: dir, adjust: adjust, accounts: map[string]Account{}}
+	p.Domain, p.Dir, p.Log, p.net, p.base, p.accounts = id, filepath.Join(dir, "0"), new(Log), n, dir, map[string]Account{}
 	list, err := Accounts(ctx, p.Dir, id, n.now(), accounts...)
 	if err != nil {
 		return nil, err
@@ -129,8 +133,7 @@ func (p *Provider) Start(ctx context.Context) error {
 	if l.port, err = p.net.Internet.Listen(p.Domain.Host(), p.Names()...); err != nil {
 		return errors.Join(err, s.Close(ctx))
 	}
-	l.http = &http.Server{Handler: p.withMishaps(p.behind(s.Handler())), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	l.http = s.HTTPServer(p.withMishaps(p.behind(s.Handler())))
 	listener := tls.NewListener(l.port, s.TLSConfig())
 	p.mu.Lock()
 	p.life = l
@@ -205,6 +208,21 @@ func snapshot(from, to string) error {
 		})
 	})
 	return errors.Join(err, store.Close())
+}
+
+// Account is the account of a name.
+func (p *Provider) Account(name string) (Account, bool) {
+	a, ok := p.accounts[name]
+	return a, ok
+}
+
+// Root is the provider's identity authority.
+func (p *Provider) Root(ctx context.Context) (der []byte, err error) {
+	err = p.Read(ctx, func(tx *db.Tx) (err error) {
+		der, err = tx.Setting("identity_root_certificate")
+		return err
+	})
+	return der, err
 }
 
 // Read looks into the provider's database, whether it runs or not.
