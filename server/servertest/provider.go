@@ -32,7 +32,8 @@ type Provider struct {
 	net    *Net
 	base   string
 	kills  int
-	skew   atomic.Int64 // of its clock, nanoseconds
+	ca     atomic.Pointer[CA] // who certifies it
+	skew   atomic.Int64       // of its clock, nanoseconds
 	adjust func(*server.Config)
 
 	mu       sync.Mutex
@@ -65,6 +66,7 @@ func (n *Net) provider(ctx context.Context, p *Provider, domain, dir string, acc
 		return nil, err
 	}
 	p.Domain, p.Dir, p.Log, p.net, p.base, p.accounts = id, filepath.Join(dir, "0"), new(Log), n, dir, map[string]Account{}
+	p.ca.Store(n.CA)
 	list, err := Accounts(ctx, p.Dir, id, n.now(), accounts...)
 	if err != nil {
 		return nil, err
@@ -81,6 +83,9 @@ func (p *Provider) now() time.Time { return p.net.now().Add(time.Duration(p.skew
 
 // SetSkew sets the provider's clock wrong by so much.
 func (p *Provider) SetSkew(d time.Duration) { p.skew.Store(int64(d)) }
+
+// SetCA lets another authority certify the provider from now on.
+func (p *Provider) SetCA(ca *CA) { p.ca.Store(ca) }
 
 // Names are the host names under which the provider is reached.
 func (p *Provider) Names() []string { return []string{p.Domain.Host(), "mimi." + p.Domain.Host()} }
@@ -109,7 +114,7 @@ func (p *Provider) config(l *life) server.Config {
 func (p *Provider) certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	for _, name := range p.Names() {
 		if strings.EqualFold(h.ServerName, name) {
-			return p.net.CA.Certificate(name)
+			return p.ca.Load().Certificate(name)
 		}
 	}
 	return nil, fmt.Errorf("servertest: no certificate for %q", h.ServerName)

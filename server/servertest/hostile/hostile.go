@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -35,11 +36,19 @@ type Peer struct {
 	key       ed25519.PrivateKey // of its identity authority
 	root      *x509.Certificate
 	directory atomic.Pointer[http.HandlerFunc]
+	kept      http.Client
 }
 
 // New starts a hostile provider for a domain, with accounts.
 func New(ctx context.Context, n *servertest.Net, domain, dir string, accounts ...string) (*Peer, error) {
 	p := &Peer{net: n}
+	p.kept.Transport = &http.Transport{DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+		to, err := mimi.NewProviderID(strings.TrimSuffix(strings.TrimPrefix(address, "mimi."), ":443"))
+		if err != nil {
+			return nil, err
+		}
+		return p.Connect(ctx, Request{To: to})
+	}}
 	var err error
 	if p.Provider, err = n.Provider(ctx, domain, dir, accounts...); err != nil {
 		return nil, err
@@ -91,6 +100,7 @@ type Request struct {
 	Server      string           // name asked for in the handshake
 	Certificate *tls.Certificate // shown there
 	Anonymous   bool             // no certificate is shown
+	Keep        bool             // over the connection of the last such request, if it is still there
 	Body        io.Reader
 }
 
@@ -101,7 +111,7 @@ type Answer struct {
 	Header http.Header
 }
 
-// Ask sends a request over a connection of its own.
+// Ask sends a request, over a connection of its own unless it says otherwise.
 func (p *Peer) Ask(ctx context.Context, r Request) (*Answer, error) {
 	host := "mimi." + r.To.Host()
 	path := r.Path
@@ -122,6 +132,9 @@ func (p *Peer) Ask(ctx context.Context, r Request) (*Answer, error) {
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
 		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.Connect(ctx, r) }}}
+	if r.Keep {
+		client = &p.kept
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
@@ -130,6 +143,9 @@ func (p *Peer) Ask(ctx context.Context, r Request) (*Answer, error) {
 	body, err := io.ReadAll(resp.Body)
 	return &Answer{resp.StatusCode, body, resp.Header}, err
 }
+
+// Close ends the connections that were kept.
+func (p *Peer) Close() { p.kept.CloseIdleConnections() }
 
 // Connect makes the connection that a request needs.
 func (p *Peer) Connect(ctx context.Context, r Request) (*tls.Conn, error) {
@@ -175,6 +191,19 @@ func (p *Peer) Certify(client mimi.ClientID, user mimi.UserID, key mls.Signature
 	t := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "device"}, NotBefore: now.Add(-time.Hour),
 		NotAfter: now.Add(30 * 24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true, URIs: uris}
 	return x509.CreateCertificate(rand.Reader, t, p.root, ed25519.PublicKey(key), p.key)
+}
+
+// Usurp lets another authority vouch for devices from now on.
+func (p *Peer) Usurp(root *x509.Certificate, key ed25519.PrivateKey) { p.root, p.key = root, key }
+
+// Lie starts the provider anew with certificates of an authority that nobody believes.
+func (p *Peer) Lie() error {
+	ca, err := servertest.NewCA(p.net.Now)
+	if err != nil {
+		return err
+	}
+	p.SetCA(ca)
+	return errors.Join(p.Stop(), p.Start(context.Background()))
 }
 
 // Device is a device at the hostile provider, whose requests can be sent by any way.

@@ -44,6 +44,9 @@ func besiege(t *testing.T, attack func(s *siege)) {
 			if t.Failed() && s.a != nil {
 				t.Logf("%s:\n%s", s.a.Domain, s.a.Log)
 			}
+			if s.evil != nil {
+				s.evil.Close()
+			}
 			if s.mallory != nil {
 				s.mallory.Conn.Close()
 			}
