@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,9 @@ type Net struct {
 	now       func() time.Time
 	providers []*Provider
 	users     []*User
+
+	mu       sync.Mutex
+	requests []string
 }
 
 // NewNet makes an empty world whose clock begins at start.
@@ -80,6 +84,24 @@ func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// asked notes a request between providers.
+func (n *Net) asked(from, to, path string) {
+	endpoint, _, _ := strings.Cut(strings.TrimPrefix(path, "/mimi/v1/"), "/")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.requests = append(n.requests, from+" "+to+" "+endpoint)
+}
+
+// Requests are the requests between providers since it was last asked, in the order in which they came: who asked whom
+// for what, as "a.example b.example notify".
+func (n *Net) Requests() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := n.requests
+	n.requests = nil
+	return list
 }
 
 // linkOf is the link between two providers.

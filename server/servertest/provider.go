@@ -268,6 +268,7 @@ func (p *Provider) withMishaps(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		p.net.asked(from, p.Domain.Host(), r.URL.Path)
 		repeat, lose := p.net.Internet.Link(from, p.Domain.Host()).mishap()
 		if repeat {
 			body, err := io.ReadAll(r.Body)
