@@ -431,9 +431,13 @@ func (e *engine) meet(b *batch, r *room, by string) {
 
 // meetAgain looks at a hidden room after the list has changed.
 func (e *engine) meetAgain(b *batch, r *room) {
+	if r.declined() {
+		b.then = append(b.then, func() { e.quitDeclined(r) })
+		return
+	}
 	u, err := mimi.ParseUserID(r.stranger)
 	if err != nil {
-		return // none, or declined
+		return // nobody
 	}
 	switch c := e.entry(u, e.user, r.id.String()); {
 	case e.welcome(u, r.id):
@@ -456,13 +460,34 @@ func (e *engine) setStranger(b *batch, r *room, value string) {
 	b.then = append(b.then, func() { e.roomsChanged = true })
 }
 
-// declineRoom forgets a room for good: its secrets go, and it is not joined again although its hub lists us.
+// declineRoom hides a room for good and takes us out of it: it is not joined again although its hub lists us.
 func (e *engine) declineRoom(b *batch, r *room) {
-	r.rec.removed = true
 	e.setStranger(b, r, declinedMark+r.stranger)
-	e.forgetGroup(b, r)
-	e.noteLeft(b, r)
-	e.saveRecord(b, r)
+	b.then = append(b.then, func() { e.quitDeclined(r) })
+}
+
+// quitDeclined leaves a room that was declined. Where one cannot leave, as a room for two, it is only forgotten.
+func (e *engine) quitDeclined(r *room) {
+	if r.quitting || r.rec.removed {
+		return
+	}
+	r.quitting = true
+	e.spawn(func(ctx context.Context) {
+		err := e.leave(ctx, r.id.String())
+		_ = e.do(ctx, func() error {
+			r.quitting = false
+			var known *Error
+			if !errors.As(err, &known) || known.Code == CodeOffline || r.rec.removed {
+				return nil // it is done, or is tried again with the next list
+			}
+			b := new(batch)
+			r.rec.removed = true
+			e.forgetGroup(b, r)
+			e.noteLeft(b, r)
+			e.saveRecord(b, r)
+			return e.commit(b)
+		})
+	})
 }
 
 // declined reports whether the user wants nothing of the room.

@@ -26,6 +26,7 @@ type room struct {
 	echo   map[string]string // hash of a ciphertext of ours → message id
 
 	stranger string // who has put us into it without consent, see consent.go
+	quitting bool   // it was declined and is being left
 
 	held    []uint64 // cursors of events that cannot be processed yet, in order
 	scan    int      // the next of them to try
