@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -187,7 +188,10 @@ func (e *engine) ratchets(r *room) ([]mls.RatchetPiece, error) {
 	for i, kv := range list {
 		p := &pieces[i]
 		p.Data = kv.Value
-		if _, bad := fmt.Sscanf(strings.TrimPrefix(kv.Key, prefix), "%x-%x", &p.Epoch, &p.Part); bad != nil {
+		epoch, part, _ := strings.Cut(strings.TrimPrefix(kv.Key, prefix), "-")
+		e, known := parseSeq(epoch)
+		n, ok := parseSeq(part)
+		if p.Epoch, p.Part = e, uint32(n); !known || !ok || n > math.MaxUint32 {
 			err = errors.Join(err, errRecord)
 		}
 	}
