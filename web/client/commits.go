@@ -17,6 +17,9 @@ import (
 // maxTries bounds how often a change is staged anew after lost races.
 const maxTries = 40
 
+// deniedPause is after what time a commit that the hub has refused is tried once more.
+const deniedPause = time.Second
+
 // opTimeout is how long an operation waits for its change. The change itself goes on.
 const opTimeout = 30 * time.Second
 
@@ -278,8 +281,11 @@ func (e *engine) deliver(ctx context.Context, r *room, s step) error {
 		return e.onCreateAnswer(ctx, l, r, s.p, body)
 	}
 	var epoch uint64
+	denied := false
 	err = e.do(ctx, func() (err2 error) {
+		before := s.p.denied
 		epoch, err2 = e.onAnswer(r, s.p, s.hash, body, err)
+		denied = s.p.denied != before
 		return err2
 	})
 	if err != nil {
@@ -288,6 +294,10 @@ func (e *engine) deliver(ctx context.Context, r *room, s step) error {
 	if epoch > 0 {
 		e.drained(ctx, l, r, epoch)
 		sleep(ctx, jitter(retryPause))
+		return nil
+	}
+	if denied {
+		sleep(ctx, deniedPause)
 		return nil
 	}
 	return e.wait(ctx, func() bool { return r.change != s.p || s.p.hash != s.hash || e.link != l || !r.usable() })
@@ -322,6 +332,12 @@ func (e *engine) onAnswer(r *room, p *pendingChange, hash string, body []byte, e
 	case wire.UpdateWrongEpoch:
 		e.restage(b, r, true)
 		return resp.CurrentEpoch, e.commit(b)
+	}
+	if !p.denied && p.change.kind != changeCreate && p.change.kind != changeLeave {
+		// Perhaps the hub has accepted proposals that our commit should have contained, and they are on their way (UP-7).
+		p.denied = true
+		e.restage(b, r, true)
+		return 0, e.commit(b)
 	}
 	e.abandon(b, r, p, fail(CodeNotAllowed, "refused by the hub"))
 	return 0, e.commit(b)
@@ -429,7 +445,7 @@ func (e *engine) entered(b *batch, r *room, f *wire.FanoutMessage, before *rooms
 	e.saveRecord(b, r)
 	e.notices(b, r, f.Timestamp, before, after, did)
 	e.tellMembers(b, r)
-	b.then = append(b.then, func() { e.startRelease(r); e.renewIn(r) })
+	b.then = append(b.then, func() { e.startRelease(r); e.startOutbox(r); e.renewIn(r) })
 }
 
 func (e *engine) tellMembers(b *batch, r *room) {

@@ -225,3 +225,33 @@ func TestNT10StapledProposalsAreCommitted(t *testing.T) {
 		}
 	})
 }
+
+// TestUP7ProposalsOvertakeACommit: while a commit is on its way the hub accepts proposals that it does not contain, and so
+// refuses it. What the person wanted comes about all the same.
+func TestUP7ProposalsOvertakeACommit(t *testing.T) {
+	world(t, func(h *hub) {
+		alice, bob, carol, room := trioOf(t, h)
+		id, err := mimi.ParseRoomID(room)
+		must(t, err)
+		raced := false
+		h.mu.Lock()
+		h.refuse = func(op api.Op) uint16 { // with the lock held
+			if op == api.OpUpdate && !raced {
+				raced = true
+				out, err := h.rooms[id].Evict(uint64(time.Now().UnixMilli()), []mimi.UserID{carol.user}, nil)
+				must(t, err)
+				h.rooms[id] = out.Next
+				h.distribute(id, out)
+			}
+			return 0
+		}
+		h.mu.Unlock()
+		must(t, alice.session.Rename(context.Background(), room, "Wanted"))
+		if !raced {
+			t.Fatal("no race")
+		}
+		for _, a := range []*agent{alice, bob} {
+			a.until("both", func() bool { v := a.view(room); return v.Name == "Wanted" && v.Members == 2 })
+		}
+	})
+}

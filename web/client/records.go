@@ -243,6 +243,7 @@ type pendingChange struct {
 	over    bool   // nothing is left to do; err tells how it went
 	err     error
 	tries   int
+	denied  bool // the hub has refused it once
 }
 
 func (p *pendingChange) bytes() []byte {
