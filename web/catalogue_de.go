@@ -86,7 +86,7 @@ var german = map[string]string{
 	"admin.reports":                "Gemeldete Nachrichten",
 	"admin.reports_none":           "Es wurde nichts gemeldet.",
 	"admin.reports_verified":       "Bewiesen",
-	"admin.reports_verified_how":   "Diese Nachrichten wurden wirklich in einem Chat dieses Servers gesendet, von der genannten Person.",
+	"admin.reports_verified_how":   "Diese Nachrichten wurden wirklich in einem Chat dieses Servers gesendet, von der genannten Person. Bei Leuten von anderen Servern bürgt dafür deren Server.",
 	"admin.reports_unverified":     "Nicht bewiesen",
 	"admin.reports_unverified_how": "Das kann jeder behaupten. Nichts in diesen Meldungen zeigt, dass eine Nachricht gesendet wurde, deshalb wird keine angezeigt.",
 	"admin.reports_more.one":       "{n} weitere Meldung erscheint, wenn diese erledigt sind.",

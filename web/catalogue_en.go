@@ -87,7 +87,7 @@ var english = map[string]string{
 	"admin.reports":                "Reported messages",
 	"admin.reports_none":           "Nothing has been reported.",
 	"admin.reports_verified":       "Proved",
-	"admin.reports_verified_how":   "These messages were really sent in a chat of this server, by the person named.",
+	"admin.reports_verified_how":   "These messages were really sent in a chat of this server, by the person named. For people of other servers, their server vouches for that.",
 	"admin.reports_unverified":     "Not proved",
 	"admin.reports_unverified_how": "Anybody can claim this. Nothing in these reports shows that a message was sent, so none is shown.",
 	"admin.reports_more.one":       "{n} more report is shown when these are handled.",
