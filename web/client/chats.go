@@ -11,6 +11,7 @@ import (
 	"kith/mimi"
 	"kith/mimi/identity"
 	"kith/mimi/mls"
+	"kith/mimi/policy"
 	rooms "kith/mimi/room"
 	"kith/mimi/wire"
 	"kith/web/api"
@@ -159,8 +160,24 @@ func (e *engine) awaitDirect(ctx context.Context, peer mimi.UserID) (r *room, er
 	return r, err
 }
 
-// newGroup makes a group with a name and members.
-func (e *engine) newGroup(ctx context.Context, name string, addresses []string) (RoomView, error) {
+// kinds are the templates of groups by what the page calls them; anything else is a family.
+var kinds = map[string]policy.Template{
+	"moderated": policy.Moderated, "announcement": policy.Announcement, "firm": policy.Firm,
+}
+
+// organisations are the providers of a group's first members, our own first, which hosts it.
+func (e *engine) organisations(users []mimi.UserID) []mimi.ProviderID {
+	list := []mimi.ProviderID{e.user.Provider()}
+	for _, u := range users {
+		if !slices.Contains(list, u.Provider()) {
+			list = append(list, u.Provider())
+		}
+	}
+	return list
+}
+
+// newGroup makes a group of a kind, with a name and members.
+func (e *engine) newGroup(ctx context.Context, kind, name string, addresses []string) (RoomView, error) {
 	name, err := roomName(name)
 	if err != nil {
 		return RoomView{}, err
@@ -172,7 +189,11 @@ func (e *engine) newGroup(ctx context.Context, name string, addresses []string) 
 	var r *room
 	var p *pendingChange
 	err = e.do(ctx, func() (err error) {
-		r, p, err = e.create(rooms.Spec{Creator: e.user, Name: name}, users)
+		spec := rooms.Spec{Creator: e.user, Name: name, Template: kinds[kind]}
+		if spec.Template == policy.Firm {
+			spec.Organisations = e.organisations(users)
+		}
+		r, p, err = e.create(spec, users)
 		return err
 	})
 	if err == nil {

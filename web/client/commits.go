@@ -212,14 +212,23 @@ func (e *engine) proposals(r *room, v *rooms.View, c change) ([]mls.Proposal, er
 	case changeRemove, changeKick, changeBan, changeUnban, changeRole:
 		return memberProposals(v, c)
 	case changeDetach:
-		return detachProposals(v, c.name)
+		return e.detachProposals(v, c.name)
+	case changeLink:
+		return e.linkProposals(v, c.name)
+	case changeUnlink:
+		return unlinkProposals(v, c.name)
 	case changeAdd:
 		packages := e.usefulPackages(v, c.packages)
 		for _, u := range parseUsers(c.users) {
 			if v.IsParticipant(u) && len(packages[u]) == 0 {
 				continue
 			}
-			list, err := rooms.AddUser(v, u, packages[u])
+			// of a user who is listed already only the devices are added, in whatever role he has
+			role, ok := rooms.EntryRole(v, e.user, u)
+			if !ok && !v.State().IsListed(u.String()) {
+				return nil, fail(CodeNotAllowed, "not allowed to add this user")
+			}
+			list, err := rooms.AddUserAs(v, u, role, packages[u])
 			if err != nil {
 				return nil, err
 			}

@@ -59,6 +59,12 @@ func (s *statusError) temporary() bool {
 	return s.status == api.StatusRateLimited || s.status == api.StatusUnavailable || s.status == api.StatusInternal
 }
 
+// isFinal reports whether an operation was refused for good.
+func isFinal(err error) bool {
+	var status *statusError
+	return errors.As(err, &status) && !status.temporary()
+}
+
 // link is one connection.
 type link struct {
 	conn Conn

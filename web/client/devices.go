@@ -139,9 +139,7 @@ func (e *engine) holds(id mimi.RoomID, client mimi.ClientID) (bool, error) {
 }
 
 // detachProposals removes one leaf and leaves its user listed.
-//
-// draft-ietf-mimi-room-policy-03, Section 8.1.2
-func detachProposals(v *rooms.View, client string) ([]mls.Proposal, error) {
+func (e *engine) detachProposals(v *rooms.View, client string) ([]mls.Proposal, error) {
 	id, err := mimi.ParseClientID(client)
 	if err != nil {
 		return nil, err
@@ -149,7 +147,7 @@ func detachProposals(v *rooms.View, client string) ([]mls.Proposal, error) {
 	if _, ok := v.Client(id); !ok {
 		return nil, nil // somebody has done it
 	}
-	return rooms.RemoveClient(v, id)
+	return rooms.RemoveLostDevice(v, e.user, id)
 }
 
 // loadLost reads which devices are still to be removed from rooms.

@@ -106,7 +106,7 @@ func (e *engine) startJoin(r *room) {
 	e.spawn(func(ctx context.Context) {
 		e.runJoin(ctx, r)
 		_ = e.do(ctx, func() error {
-			r.joining = false
+			r.joining, r.code = false, nil
 			return e.dropEmpty(r)
 		})
 	})
@@ -117,9 +117,10 @@ func (e *engine) runJoin(ctx context.Context, r *room) {
 	for tries := 0; tries < maxJoins; tries++ {
 		var l *link
 		var p *pendingJoin
+		byLink := false // somebody waits for it
 		err := e.wait(ctx, e.ready)
 		if err == nil {
-			err = e.do(ctx, func() error { l, p = e.link, r.join; return nil })
+			err = e.do(ctx, func() error { l, p, byLink = e.link, r.join, r.code != nil; return nil })
 		}
 		if err != nil {
 			return
@@ -139,7 +140,7 @@ func (e *engine) runJoin(ctx context.Context, r *room) {
 			tries = 0
 			e.awaitHub(ctx, r)
 		case errors.Is(err, errLinkLost):
-		case done, ctx.Err() != nil, errors.Is(err, errStopped), err == nil && p == nil:
+		case done, ctx.Err() != nil, errors.Is(err, errStopped), err == nil && p == nil, byLink && isFinal(err):
 			return
 		case err != nil: // the next commit may heal what is wrong with this one
 			sleep(ctx, longBackoff(tries+1))
@@ -159,7 +160,7 @@ func (e *engine) prepareJoin(ctx context.Context, l *link, r *room) (p *pendingJ
 		if err != nil {
 			return err
 		}
-		req, key, err = rooms.NewGroupInfoRequest(e.cfg.Rand, c)
+		req, key, err = rooms.NewJoinRequest(e.cfg.Rand, c, r.code)
 		return err
 	})
 	if err != nil {
@@ -223,7 +224,7 @@ func (e *engine) stageJoin(r *room, resp *wire.GroupInfoResponse, key *mls.HPKEP
 	if err != nil {
 		return nil, err
 	}
-	g, bundle, err := rooms.JoinRoom(e.mlsConfig(), c, r.id, info)
+	g, bundle, err := rooms.JoinRoomWith(e.mlsConfig(), c, r.id, info, r.code)
 	if err != nil {
 		e.drop("external join failed")
 		return nil, err
@@ -232,7 +233,7 @@ func (e *engine) stageJoin(r *room, resp *wire.GroupInfoResponse, key *mls.HPKEP
 	if err != nil {
 		return nil, err
 	}
-	p := &pendingJoin{hash: hashOf(update.ProposalOrCommit.Raw)}
+	p := &pendingJoin{hash: hashOf(update.ProposalOrCommit.Raw), byLink: r.code != nil}
 	if p.request, err = update.Bytes(); err != nil {
 		return nil, err
 	}
@@ -323,7 +324,11 @@ func (e *engine) joined(b *batch, r *room, f *wire.FanoutMessage) string {
 	if reason := e.enter(b, r, g, f); reason != "" {
 		return reason
 	}
-	if rejoined {
+	switch {
+	case p.byLink:
+		e.notice(b, r, f.Timestamp, 0, &message{notice: NoticeJoined, sender: e.user.String(), whom: e.user.String()})
+		b.then = append(b.then, func() { e.inviteSiblings(r) })
+	case rejoined:
 		e.notice(b, r, f.Timestamp, 0, &message{notice: NoticeRejoined, sender: e.user.String()})
 	}
 	return ""

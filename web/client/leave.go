@@ -28,46 +28,18 @@ func (e *engine) leave(ctx context.Context, id string) error {
 	})
 }
 
-// leaveProposals: this client by SelfRemove, its siblings by Remove, and the entry in the list.
-//
-// draft-ietf-mls-extensions, Section 6.3
-func (e *engine) leaveProposals(v *rooms.View) ([]mls.Proposal, error) {
-	list, err := rooms.RemoveUser(v, e.user)
-	own, ok := v.Client(e.dev.client)
-	if err != nil || !ok {
-		return nil, errors.Join(err, fail(CodeNotAllowed, "not in the room"))
-	}
-	for i, p := range list {
-		if p.Type == mls.ProposalRemove && p.Remove == own.Leaf {
-			list[i] = mls.SelfRemoveProposal()
-		}
-	}
-	return list, nil
-}
-
 // bundle frames proposals, to be sent as one unit. The group forgets them: a proposal of ours that the hub has not
 // accepted must not get into a commit, and once it has, this device has no use for the group.
 func (e *engine) bundle(r *room, list []mls.Proposal) (*wire.UpdateRequest, error) {
 	g := r.group
 	r.group = nil // as it is stored
-	var messages []wire.MLSMessage
-	for _, p := range list {
-		m, err := g.Propose(p, rooms.EmptyAAD())
-		if err != nil {
-			return nil, err
-		}
-		raw, err := wire.NewMLSMessage(m)
-		if err != nil {
-			return nil, err
-		}
-		messages = append(messages, raw)
-	}
-	return &wire.UpdateRequest{ProposalOrCommit: messages[0], MoreProposals: messages[1:]}, nil
+	req, _, err := rooms.NewProposalRequest(g, list)
+	return req, err
 }
 
 // stageLeave makes the proposals of a leave upon the present epoch.
 func (e *engine) stageLeave(b *batch, r *room, p *pendingChange, v *rooms.View) error {
-	list, err := e.leaveProposals(v)
+	list, err := rooms.Leave(v, e.dev.client)
 	if err != nil {
 		return err
 	}

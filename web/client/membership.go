@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"kith/mimi"
@@ -157,10 +158,10 @@ func (e *engine) unban(ctx context.Context, id, user string) error {
 	return e.requestAbout(ctx, id, user, change{kind: changeUnban}, func(r rights) bool { return r.unban })
 }
 
-// setRole gives a person another role, by its name.
-func (e *engine) setRole(ctx context.Context, id, user, role string) error {
-	return e.requestAbout(ctx, id, user, change{kind: changeRole, name: role}, func(r rights) bool {
-		return slices.ContainsFunc(r.roles, func(to *policy.Role) bool { return to.RoleName == role })
+// setRole gives a person another role, by its index.
+func (e *engine) setRole(ctx context.Context, id, user string, role int) error {
+	return e.requestAbout(ctx, id, user, change{kind: changeRole, name: strconv.Itoa(role)}, func(r rights) bool {
+		return slices.ContainsFunc(r.roles, func(to *policy.Role) bool { return int(to.RoleIndex) == role })
 	})
 }
 
@@ -220,10 +221,12 @@ func memberProposals(v *rooms.View, c change) (all []mls.Proposal, err error) {
 				list, err = rooms.RemoveUser(v, id)
 			}
 		case changeKick:
-			list = removeDevices(v, id)
+			if u.Devices > 0 {
+				list, err = rooms.Kick(v, id)
+			}
 		case changeBan:
 			if u.Role != policy.RoleBanned {
-				list, err = rooms.ChangeRole(v, id, policy.RoleBanned)
+				list, err = rooms.Ban(v, id)
 			}
 		case changeRole:
 			list, err = toRole(v, u, c.name)
@@ -236,50 +239,32 @@ func memberProposals(v *rooms.View, c change) (all []mls.Proposal, err error) {
 	return all, nil
 }
 
-func removeDevices(v *rooms.View, user mimi.UserID) (list []mls.Proposal) {
-	for _, m := range v.Devices(user) {
-		list = append(list, mls.RemoveProposal(m.Leaf))
+func toRole(v *rooms.View, u rooms.User, index string) ([]mls.Proposal, error) {
+	role, err := strconv.ParseUint(index, 10, 32)
+	switch {
+	case err != nil || role <= uint64(policy.RoleBanned) || v.State().Roles.Get(uint32(role)) == nil:
+		return nil, fail(CodeNotAllowed, "no such role")
+	case u.Role == uint32(role) || u.Role == policy.RoleBanned:
+		return nil, nil // so it is already, or it is too late
 	}
-	return list
-}
-
-// toRole finds the role by its name: two roles of one name are told apart by nobody, and the first is meant.
-func toRole(v *rooms.View, u rooms.User, name string) ([]mls.Proposal, error) {
-	for _, role := range v.State().Roles {
-		switch {
-		case role.RoleName != name || role.RoleIndex <= policy.RoleBanned:
-		case u.Role == role.RoleIndex || u.Role == policy.RoleBanned:
-			return nil, nil // so it is already, or it is too late
-		default:
-			return rooms.ChangeRole(v, u.ID, role.RoleIndex)
-		}
-	}
-	return nil, fail(CodeNotAllowed, "no such role")
+	return rooms.ChangeRole(v, u.ID, uint32(role))
 }
 
 // describeProposals replaces the plain text among the room's descriptions.
-//
-// draft-ietf-mimi-protocol-06, Section 7.6: an update carries the whole metadata.
 func describeProposals(v *rooms.View, text string) ([]mls.Proposal, error) {
-	m := v.Metadata()
-	if description(m) == text {
+	if description(v.Metadata()) == text {
 		return nil, nil
 	}
 	var list []policy.RichDescription
 	if text != "" {
 		list = append(list, policy.RichDescription{DescriptionContent: []byte(text)})
 	}
-	for _, d := range m.RoomDescriptions {
+	for _, d := range v.Metadata().RoomDescriptions {
 		if !isPlain(d) {
 			list = append(list, d)
 		}
 	}
-	m.RoomDescriptions = list
-	data, err := m.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	return []mls.Proposal{mls.AppDataUpdateProposal(policy.RoomMetadata, data)}, nil
+	return rooms.SetMetadata(v, func(m *policy.Metadata) { m.RoomDescriptions = list })
 }
 
 // isPlain: an empty media type is plain text.
@@ -334,14 +319,27 @@ func compareFlags(a, b bool) int {
 func (e *engine) memberView(v *rooms.View, u rooms.User) MemberView {
 	may := e.rightsOver(v, u)
 	m := MemberView{
-		User: u.ID.String(), Name: e.handle(u.ID), DisplayName: e.name(u.ID), Role: u.RoleName,
+		User: u.ID.String(), Name: e.handle(u.ID), DisplayName: e.name(u.ID), Role: roleView(v.State().Roles.Get(u.Role)),
 		Me: u.ID == e.user, Banned: u.Role == policy.RoleBanned, Devices: u.Devices,
 		CanRemove: may.remove, CanKick: may.kick, CanBan: may.ban, CanUnban: may.unban,
 	}
 	for _, role := range may.roles {
-		m.Roles = append(m.Roles, role.RoleName)
+		m.Roles = append(m.Roles, roleView(role))
 	}
 	return m
+}
+
+// roleView: what a role is called, and for whose people it is, if its description names a provider, as in our template
+// for several organisations.
+func roleView(role *policy.Role) (r RoleView) {
+	if role == nil {
+		return r
+	}
+	r.Index, r.Name = int(role.RoleIndex), role.RoleName
+	if p, err := mimi.ParseProviderID(role.RoleDescription); err == nil {
+		r.Organisation = p.Host()
+	}
+	return r
 }
 
 // details tells what only the page about a room shows.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"kith/mimi"
+	"kith/mimi/policy"
 	"kith/web/api"
 	"kith/web/client"
 )
@@ -67,7 +68,7 @@ func (a *agent) role(room, user string) string {
 	a.check(err)
 	for _, m := range list {
 		if m.Name == user {
-			return m.Role
+			return m.Role.Name
 		}
 	}
 	return ""
@@ -188,18 +189,18 @@ func TestRP4ChangesOfMembers(t *testing.T) {
 		}
 		for what, err := range map[string]error{
 			"ban": bob.session.Ban(ctx, room, "carol"), "kick": bob.session.Kick(ctx, room, "carol"),
-			"role": bob.session.SetRole(ctx, room, "carol", "admin"), "remove": bob.session.RemoveMember(ctx, room, "carol"),
-			"own role": bob.session.SetRole(ctx, room, "bob", "admin"), "describe": bob.session.Describe(ctx, room, "mine"),
+			"role": bob.session.SetRole(ctx, room, "carol", int(policy.RoleAdmin)), "remove": bob.session.RemoveMember(ctx, room, "carol"),
+			"own role": bob.session.SetRole(ctx, room, "bob", int(policy.RoleAdmin)), "describe": bob.session.Describe(ctx, room, "mine"),
 		} {
 			if codeOf(err) != client.CodeNotAllowed {
 				t.Errorf("%s by a member: %v", what, err)
 			}
 		}
-		if m = alice.member(room, "bob"); !m.CanRemove || !m.CanBan || !m.CanKick || !slices.Contains(m.Roles, "moderator") {
+		if m = alice.member(room, "bob"); !m.CanRemove || !m.CanBan || !m.CanKick || !slices.ContainsFunc(m.Roles, func(r client.RoleView) bool { return r.Name == "moderator" }) {
 			t.Errorf("an admin may do %+v", m)
 		}
 
-		must(t, alice.session.SetRole(ctx, room, "bob", "moderator"))
+		must(t, alice.session.SetRole(ctx, room, "bob", int(policy.RoleModerator)))
 		carol.told(room, "role Alice Bob moderator")
 		bob.until("moderator", func() bool { return bob.role(room, "bob") == "moderator" && bob.member(room, "carol").CanBan })
 
@@ -260,7 +261,7 @@ func TestMemberChangesSurviveTheBrowser(t *testing.T) {
 					if alice.role(room, "bob") == "moderator" {
 						return nil
 					}
-					return alice.session.SetRole(ctx, room, "bob", "moderator")
+					return alice.session.SetRole(ctx, room, "bob", int(policy.RoleModerator))
 				})
 				bob.until("moderator", func() bool { return bob.role(room, "bob") == "moderator" })
 				for _, a := range []*agent{alice, bob} {
@@ -361,7 +362,7 @@ func TestSignOutTakesTheDeviceAlong(t *testing.T) {
 		alice.sees(room, "Bob: bye")
 		must(t, bob.session.SignOut(ctx))
 		must(t, alice.session.Rename(ctx, room, "Two"))
-		alice.until("gone", func() bool { m := alice.member(room, "bob"); return m.Devices == 0 && m.Role == "member" })
+		alice.until("gone", func() bool { m := alice.member(room, "bob"); return m.Devices == 0 && m.Role.Name == "member" })
 		if got := alice.notices(room); slices.Contains(got, "left Bob Bob") {
 			t.Errorf("signing out is told as leaving: %q", got)
 		}
@@ -384,7 +385,7 @@ func TestNoticesNameWhoWantedIt(t *testing.T) {
 		alice.stop() // it restarts with the commit on its way
 		alice.start()
 		alice.until("ready", func() bool { return alice.state().Online })
-		must(t, alice.session.SetRole(context.Background(), room, "carol", "admin"))
+		must(t, alice.session.SetRole(context.Background(), room, "carol", int(policy.RoleAdmin)))
 		for _, a := range []*agent{alice, carol} {
 			a.told(room, "left Bob Bob")
 			a.told(room, "role Alice Carol admin")

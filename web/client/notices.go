@@ -174,7 +174,7 @@ func (a *authors) roomChanges(before, after *rooms.View) (list []roomChange) {
 			break // one line is enough
 		}
 	}
-	switch n := len(links(after)) - len(links(before)); {
+	switch n := len(after.JoinLinks()) - len(before.JoinLinks()); {
 	case n > 0:
 		add(NoticeLinkMade, policy.JoinLinks, "")
 	case n < 0:
@@ -196,7 +196,7 @@ func (e *engine) onRemoved(b *batch, r *room, f *wire.FanoutMessage, before *roo
 		why.notice, why.sender = did.fate(before, after, e.user)
 	}
 	if why.notice == "" { // we are still in: another device of ours has taken this one out
-		why.notice, why.sender = NoticeKicked, e.user.String()
+		why.notice, why.sender = NoticeDetached, e.user.String()
 	}
 	e.depart(b, r, f.Timestamp, why)
 }

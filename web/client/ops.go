@@ -56,9 +56,14 @@ func (s *Session) NewChat(ctx context.Context, address string) (RoomView, error)
 	return with(ctx, s, func(e *engine, ctx context.Context) (RoomView, error) { return e.newChat(ctx, address) })
 }
 
-// NewGroup makes a group.
+// NewGroup makes a group as families have it.
 func (s *Session) NewGroup(ctx context.Context, name string, members []string) (RoomView, error) {
-	return with(ctx, s, func(e *engine, ctx context.Context) (RoomView, error) { return e.newGroup(ctx, name, members) })
+	return s.NewGroupOf(ctx, "family", name, members)
+}
+
+// NewGroupOf makes a group of a kind: family, moderated, announcement, or firm for one between organisations.
+func (s *Session) NewGroupOf(ctx context.Context, kind, name string, members []string) (RoomView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (RoomView, error) { return e.newGroup(ctx, kind, name, members) })
 }
 
 // Members lists who is in a room.
@@ -96,8 +101,8 @@ func (s *Session) Unban(ctx context.Context, room, user string) error {
 	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.unban(ctx, room, user) })
 }
 
-// SetRole gives a person another role, by its name.
-func (s *Session) SetRole(ctx context.Context, room, user, role string) error {
+// SetRole gives a person another role, by its index.
+func (s *Session) SetRole(ctx context.Context, room, user string, role int) error {
 	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.setRole(ctx, room, user, role) })
 }
 
@@ -114,6 +119,21 @@ func (s *Session) DeleteRoom(ctx context.Context, room string) error {
 // Describe says what a group is about.
 func (s *Session) Describe(ctx context.Context, room, text string) error {
 	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.describe(ctx, room, text) })
+}
+
+// MakeLink makes a link by which people can join a group, and returns what it holds.
+func (s *Session) MakeLink(ctx context.Context, room string) (string, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (string, error) { return e.makeLink(ctx, room) })
+}
+
+// RevokeLink takes a join link back.
+func (s *Session) RevokeLink(ctx context.Context, room, link string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.revokeLink(ctx, room, link) })
+}
+
+// Join joins the group of a link.
+func (s *Session) Join(ctx context.Context, offer string) (RoomView, error) {
+	return with(ctx, s, func(e *engine, ctx context.Context) (RoomView, error) { return e.joinByLink(ctx, offer) })
 }
 
 // Devices lists what the user has signed in with.

@@ -227,9 +227,9 @@ const (
 	changeKick     = "kick"
 	changeBan      = "ban"
 	changeUnban    = "unban"
-	changeRole     = "role"   // name: of the role
+	changeRole     = "role"   // name: index of the role
 	changeDetach   = "detach" // name: URI of a device of ours that we have no more
-	changeLink     = "link"   // name: the code
+	changeLink     = "link"   // name: the offer
 	changeUnlink   = "unlink" // name: hash of the code
 	changeLeave    = "leave"  // proposals, for others to commit
 )
@@ -274,6 +274,7 @@ type pendingJoin struct {
 	hash     string
 	state    []byte
 	ratchets []byte
+	byLink   bool // the user is not listed yet
 }
 
 func (p *pendingJoin) bytes() []byte {
@@ -282,11 +283,13 @@ func (p *pendingJoin) bytes() []byte {
 	e.str(p.hash)
 	e.bytes(p.state)
 	e.bytes(p.ratchets)
+	e.flag(p.byLink)
 	return e.done()
 }
 
 func parsePendingJoin(data []byte) (*pendingJoin, error) {
 	d, p := newDecoder(data), new(pendingJoin)
 	p.request, p.hash, p.state, p.ratchets = d.bytes(), d.str(), d.bytes(), d.bytes()
+	p.byLink = len(d.s) > 0 && d.flag() // there were no links once
 	return p, d.done()
 }

@@ -41,6 +41,7 @@ type room struct {
 
 	sending, changing, joining, releasing, committing, gap bool   // a flow is at it
 	renewed                                                bool   // the present certificate has been tried in this room
+	code                                                   []byte // of the join link that is to let us in
 	agent                                                  []byte // FrankingAgentData that was checked
 }
 

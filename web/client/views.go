@@ -106,6 +106,7 @@ const (
 
 	NoticeJoined      = "joined" // by a link, or because the room is open
 	NoticeKicked      = "kicked"
+	NoticeDetached    = "detached" // this device alone, by another one of the user's
 	NoticeBanned      = "banned"
 	NoticeUnbanned    = "unbanned"
 	NoticeRole        = "role"
@@ -133,16 +134,23 @@ type TimelineView struct {
 // MemberView is one participant of a room, or somebody who is banned from it.
 type MemberView struct {
 	User        string
-	Name        string
+	Name        string // with the server, if it is another one
 	DisplayName string
-	Role        string // its name in the room's policy; of our own rooms the page has words for it
+	Role        RoleView
 	Me          bool
 	Banned      bool
 	Devices     int
 
 	// What this user may do about the member; Roles are those that the member may be given.
 	CanRemove, CanKick, CanBan, CanUnban bool
-	Roles                                []string
+	Roles                                []RoleView
+}
+
+// RoleView is a role of a room.
+type RoleView struct {
+	Index        int
+	Name         string // in the room's policy; for those of our templates the page has words
+	Organisation string // the domain whose people it is for, where a room tells organisations apart
 }
 
 // DetailsView is what only the page about a room shows.
@@ -158,8 +166,9 @@ type DetailsView struct {
 
 // LinkView is a join link of a room.
 type LinkView struct {
-	ID   string // to revoke it by
-	Code string // what the link holds; "" if somebody else made it: only the maker has the code
+	ID    string // to revoke it by
+	Offer string // what the link holds; "" if somebody else made it: only the maker has the code
+	Until int64  // ms since 1970; 0: for good
 }
 
 // DeviceView is one of the user's devices.
@@ -221,6 +230,7 @@ const (
 	CodeHubUnreachable  = "hub_unreachable"
 	CodePeerRefused     = "peer_refused"
 	CodeBlocked         = "blocked"
+	CodeLinkGone        = "link_gone"
 )
 
 func fail(code, text string) *Error { return &Error{Code: code, Text: text} }

@@ -78,10 +78,18 @@ var operations = map[string]operation{
 	}),
 	// newChat({address}) → room
 	"newChat": func(s *client.Session, a arguments) (any, error) { return s.NewChat(background, a.str("address")) },
-	// newGroup({name, members: [address]}) → room
+	// newGroup({kind, name, members: [address]}) → room
 	"newGroup": func(s *client.Session, a arguments) (any, error) {
-		return s.NewGroup(background, a.str("name"), a.list("members"))
+		return s.NewGroupOf(background, a.str("kind"), a.str("name"), a.list("members"))
 	},
+	// makeLink({room}) → offer
+	"makeLink": func(s *client.Session, a arguments) (any, error) { return s.MakeLink(background, a.str("room")) },
+	// revokeLink({room, link}) → undefined
+	"revokeLink": done(func(s *client.Session, a arguments) error {
+		return s.RevokeLink(background, a.str("room"), a.str("link"))
+	}),
+	// join({offer}) → room
+	"join": func(s *client.Session, a arguments) (any, error) { return s.Join(background, a.str("offer")) },
 	// members({room}) → [member]
 	"members": func(s *client.Session, a arguments) (any, error) { return s.Members(background, a.str("room")) },
 	// addMembers({room, members: [address]}) → undefined
@@ -106,7 +114,7 @@ var operations = map[string]operation{
 	"unban": done(func(s *client.Session, a arguments) error { return s.Unban(background, a.str("room"), a.str("user")) }),
 	// setRole({room, user, role}) → undefined
 	"setRole": done(func(s *client.Session, a arguments) error {
-		return s.SetRole(background, a.str("room"), a.str("user"), a.str("role"))
+		return s.SetRole(background, a.str("room"), a.str("user"), a.number("role"))
 	}),
 	// leave, deleteRoom({room}) → undefined
 	"leave":      done(func(s *client.Session, a arguments) error { return s.Leave(background, a.str("room")) }),
