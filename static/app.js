@@ -1,18 +1,22 @@
 /** The chat page: joins the engine's views to what is on the screen. It holds no key and decides nothing. */
 import { Engine } from './channel.js';
 import { Composer } from './composer.js';
-import { newChat, newGroup, RoomInfo, Settings } from './dialogs.js';
+import { joinByLink, newChat, newGroup } from './dialogs.js';
 import { byId, paintAvatar, setText } from './dom.js';
 import { count, sentence, setLanguage, t } from './i18n.js';
+import { RoomInfo } from './info.js';
+import { keepLink } from './link.js';
 import { MessageMenu } from './report.js';
 import { Requests } from './requests.js';
 import { RoomList, roomHash, roomName, roomOfHash } from './rooms.js';
+import { Settings } from './settings.js';
 import { Timeline } from './timeline.js';
 
 /** @typedef {import('./channel.js').Room} Room */
 /** @typedef {import('./channel.js').State} State */
 
 setLanguage();
+keepLink();
 
 const engine = new Engine();
 const list = new RoomList();
@@ -39,6 +43,7 @@ const info = new RoomInfo(engine, current);
 const settings = new Settings(engine, () => state.me, retell);
 newChat(engine, hold, release);
 newGroup(engine, hold, release);
+const askToJoin = joinByLink(engine, hold, release);
 
 // --- What the engine says -----------------------------------------------------
 
@@ -95,6 +100,7 @@ function showState(next) {
     if (!settings.leaving) location.replace('/signin');
     return;
   }
+  if (state.state === 'ready' && roomsKnown) askToJoin();
   showBanner();
 }
 
@@ -151,6 +157,7 @@ function showRooms(next) {
     info.update(room);
   } else route();
   showBanner();
+  if (state.state === 'ready') askToJoin();
 }
 
 /** @param {Room} room */
@@ -205,6 +212,8 @@ function route() {
 
 addEventListener('hashchange', (e) => {
   cameFromList = !new URL(e.oldURL).hash.slice(1);
+  keepLink();
+  if (roomsKnown && state.state === 'ready') askToJoin();
   route();
 });
 
@@ -238,6 +247,7 @@ function retell() {
   showRooms(rooms);
   requests.retell();
   timeline.retell();
+  info.retell();
 }
 
 // --- Who is signed in -------------------------------------------------------------

@@ -1,5 +1,5 @@
 /** Where a message is written. Drafts are kept per room while the page is open. */
-import { byId, setFault } from './dom.js';
+import { byId, setFault, setText } from './dom.js';
 import { number, sentence, t } from './i18n.js';
 
 // The limit of one message in bytes of UTF-8; the engine has the last word.
@@ -45,7 +45,9 @@ export class Composer {
     this.#box.placeholder = t('chat.message_to', { name });
     this.#box.setAttribute('aria-label', this.#box.placeholder);
     this.#form.hidden = !room.canSend;
-    byId('read-only').hidden = !room.removed;
+    byId('read-only').hidden = room.canSend;
+    byId('read-only-delete').hidden = !room.removed;
+    setText(byId('read-only-text'), t(room.removed ? 'chat.read_only' : 'chat.listen_only'));
     this.#changed();
   }
 

@@ -1,6 +1,9 @@
-// The little that the server's own pages do beyond HTML: copying a link.
+// The little that the server's own pages do beyond HTML: copying a link, and
+// knowing that somebody came with one.
 (() => {
   'use strict';
+  const hint = document.getElementById('join-hint');
+  if (hint) hint.hidden = !sessionStorage.getItem('kith-join');
   for (const button of document.querySelectorAll('button[data-copy]')) {
     const source = document.getElementById(button.dataset.copy);
     const label = button.textContent;

@@ -61,6 +61,11 @@ export class PeopleInput {
     this.#input.focus();
   }
 
+  /** What is typed. */
+  get text() {
+    return this.#input.value.trim();
+  }
+
   /** Who was named, as addresses; a full name typed by hand is looked up. @returns {Promise<string[]>} */
   async values() {
     const text = this.#input.value.trim();

@@ -1,6 +1,6 @@
 /** The list of rooms at the side. */
 import { byId, clone, paintAvatar, setText } from './dom.js';
-import { count, full, short, t } from './i18n.js';
+import { count, full, known, short, t } from './i18n.js';
 
 /** @typedef {import('./channel.js').Room} Room */
 
@@ -18,6 +18,14 @@ export function roomOfHash() {
 
 /** @param {Room} room */
 export const roomName = (room) => room.name || t('chat.unnamed');
+
+/** What people call a role; those of other servers' rooms go by the name they have. @param {import('./channel.js').Role|undefined} role */
+export function roleName(role) {
+  if (!role?.name) return '';
+  const key = 'chat.role_' + role.name;
+  const name = known(key) ? t(key) : role.name;
+  return role.organisation ? t('chat.role_of', { role: name, organisation: role.organisation }) : name;
+}
 
 export class RoomList {
   #list = byId('room-list');

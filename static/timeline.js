@@ -2,7 +2,7 @@
 import { byId, clone, debounce, isBigEmoji, paintAvatar, setLinkedText, setText } from './dom.js';
 import { clock, day, full, known, sameDay, sentence, t } from './i18n.js';
 import { hasActions } from './report.js';
-import { roomName } from './rooms.js';
+import { roleName, roomName } from './rooms.js';
 
 /** @typedef {import('./channel.js').Message} Message */
 /** @typedef {import('./channel.js').Room} Room */
@@ -272,12 +272,13 @@ export class Timeline {
 
   /** What a notice says depends on who reads it. */
   #noticeText(message) {
-    const { code, who, whom, name } = message.notice ?? { code: 'unknown', who: '', whom: '', name: '' };
+    const { code, who, whom, me, name } = message.notice ?? { code: 'unknown', who: '', whom: '', me: false, name: '' };
     let key = 'notice.' + (code === 'created' && (!name || this.#room?.kind === 'direct') ? 'started' : code);
-    const toMe = whom && whom === this.#me?.displayName && known(key.replace('.', '.you_'));
     if (message.mine) key += '_you';
-    else if (toMe) key = key.replace('.', '.you_');
-    return known(key) ? t(key, { who: who || message.senderName || t('chat.somebody'), whom: whom || t('chat.somebody'), name }) : t('notice.unknown');
+    else if (me && known(key.replace('.', '.you_'))) key = key.replace('.', '.you_');
+    const words = { who: who || message.senderName || t('chat.somebody'), whom: whom || t('chat.somebody'), name };
+    if (code === 'role') words.name = roleName({ index: 0, name, organisation: '' });
+    return known(key) ? t(key, words) : t('notice.unknown');
   }
 
   /** Day, divider and grouping follow from the neighbours. */

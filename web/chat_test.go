@@ -49,15 +49,16 @@ func TestChatDocumentKeepsItsIDs(t *testing.T) {
 	doc := chatDocument(t)
 	for _, id := range strings.Fields(`engine-state room-list room-item new-chat new-chat-address new-chat-start new-group new-group-name
 		new-group-members new-group-create timeline message message-text message-sender message-time notice composer send room-info room-name
-		member member-add member-remove settings language theme banner confirm request-list
-		request-item request-accept request-decline request-block
+		member member-add member-remove member-role member-ban member-kick member-unban room-leave room-delete room-link-create room-link
+		room-link-revoke room-description room-host new-group-kind-family join-accept devices device-item device-remove settings language
+		theme banner confirm request-list request-item request-accept request-decline request-block
 		message-menu action-report report-note report-send report-done`) {
 		if n := doc.Find(testid(id)).Length(); n != 1 {
 			t.Errorf("%s is there %d times", id, n)
 		}
 	}
 	for _, id := range strings.Fields(`attach voice reaction action-reply device-link recovery-kit safety-code
-		notifications-enable export room-link-create`) {
+		notifications-enable export`) {
 		if doc.Find(testid(id)).Length() != 0 {
 			t.Errorf("%s promises what does not exist yet", id)
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kith/mimi/policy"
 )
 
 var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
@@ -45,14 +47,32 @@ func TestCatalogueIsComplete(t *testing.T) {
 func TestCatalogueHasEngineCodes(t *testing.T) {
 	for _, code := range []string{"offline", "not_found", "no_devices", "not_allowed", "too_long", "empty",
 		"rate_limited", "disk_full", "internal", "signed_out", "conflict", "unsupported", "insecure", "storage",
-		"engine_load", "engine_stopped", "interrupted"} {
+		"engine_load", "engine_stopped", "interrupted", "link_gone"} {
 		if english["error."+code] == "" {
 			t.Errorf("no sentence for error code %q", code)
 		}
 	}
-	for _, code := range []string{"created", "added", "removed", "left", "renamed", "rejoined"} {
+	for _, code := range []string{"created", "added", "removed", "left", "renamed", "rejoined",
+		"joined", "kicked", "detached", "banned", "unbanned", "role", "described", "policy", "link_made", "link_revoked"} {
 		if english["notice."+code] == "" || english["notice."+code+"_you"] == "" {
 			t.Errorf("no sentence for notice code %q", code)
+		}
+	}
+}
+
+// The roles of our templates have words, and so has every template.
+func TestCatalogueHasRoles(t *testing.T) {
+	for _, kind := range []policy.Template{policy.Family, policy.Moderated, policy.Announcement, policy.Firm} {
+		for _, role := range kind.Roles("mimi://a.example", "mimi://b.example") {
+			hidden := role.RoleIndex == policy.RoleNone || role.RoleIndex == policy.RolePolicyEnforcer
+			if english["chat.role_"+role.RoleName] == "" && !hidden {
+				t.Errorf("no word for the role %q", role.RoleName)
+			}
+		}
+	}
+	for _, kind := range roomKinds {
+		if english["chat.kind_"+kind] == "" || english["chat.kind_"+kind+"_how"] == "" {
+			t.Errorf("no words for the kind %q", kind)
 		}
 	}
 }
