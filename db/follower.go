@@ -33,6 +33,11 @@ func (tx *Tx) Followers(room int64) ([]Follower, error) {
 		func(f *Follower, row func(...any) error) error { return row(&f.Provider, &f.Messages) })
 }
 
+// HasFollowed reports whether a provider receives events of a room, or has once.
+func (tx *Tx) HasFollowed(room int64, provider string) (ok bool, err error) {
+	return ok, tx.one(`SELECT EXISTS (SELECT 1 FROM follower WHERE provider = ? AND room = ?)`, []any{provider, room}, &ok)
+}
+
 // AddWelcomeTarget makes a Welcome go to a provider.
 func (tx *Tx) AddWelcomeTarget(event int64, provider string) error {
 	_, err := tx.exec(`INSERT INTO welcome_target (event, provider) VALUES (?, ?) ON CONFLICT DO NOTHING`, event, provider)

@@ -213,6 +213,11 @@ func (h *localHub) Update(ctx context.Context, from room.Origin, id mimi.RoomID,
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hub.SetKey(h.authority.HubKey())
+	if may, err := h.mayUpdate(ctx, r, from, req); err != nil {
+		return nil, err
+	} else if !may {
+		return nil, opNotAllowed
+	}
 	outcome, err := r.hub.Update(h.millis(), from, req)
 	if err != nil {
 		return nil, opBadRequest

@@ -1,11 +1,14 @@
 package server
 
 import (
+	"context"
 	"slices"
 
 	"kith/db"
 	"kith/mimi"
+	"kith/mimi/identity"
 	"kith/mimi/room"
+	"kith/mimi/wire"
 )
 
 // followers lists the other providers with members in a room, and whether some member of theirs may get messages.
@@ -19,6 +22,34 @@ func (h *localHub) followers(r *room.Hub) map[mimi.ProviderID]bool {
 		}
 	}
 	return list
+}
+
+// mayUpdate reports whether an update may be from whom it comes, as far as that can be told when the room has moved on: by
+// then its senders are not known any more. A provider without anybody in a room learns nothing of it in this way, and who
+// joins does so in its own name.
+//
+// draft-ietf-mimi-protocol-06, Section 5.3
+func (h *localHub) mayUpdate(ctx context.Context, r *liveRoom, from room.Origin, req *wire.UpdateRequest) (bool, error) {
+	if !from.Client.IsZero() {
+		return true, nil
+	}
+	if isExternalCommit(&req.ProposalOrCommit) {
+		path := req.ProposalOrCommit.Public.Commit().Path
+		if path == nil {
+			return false, nil
+		}
+		c, err := identity.FromCredential(path.LeafNode.Credential)
+		return err == nil && c.Provider() == from.Provider, nil
+	}
+	if _, there := h.followers(r.hub)[from.Provider]; there {
+		return true, nil
+	}
+	var was bool
+	err := h.db.Read(ctx, func(tx *db.Tx) (err error) {
+		was, err = tx.HasFollowed(r.id, from.Provider.Host())
+		return err
+	})
+	return was, err
 }
 
 func domainsOf(followers map[mimi.ProviderID]bool) []string {
