@@ -37,13 +37,18 @@ func (s *socket) consentList(r *api.Request) ([]byte, error) {
 
 // hintConsents tells the browsers of a user that OpConsents has news.
 func (m *messenger) hintConsents(user string) {
+	m.hint(api.HintConsents, func(s *socket) bool { return s.account.User.String() == user })
+}
+
+// hint lets browsers ask again for something.
+func (m *messenger) hint(what api.HintKind, match func(*socket) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for s := range m.sockets {
-		if s.account.User.String() != user {
+		if !match(s) {
 			continue
 		}
-		if err := s.send(&api.Hint{What: api.HintConsents}); err != nil {
+		if err := s.send(&api.Hint{What: what}); err != nil {
 			m.Log.Error("hint not sent", "error", err.Error())
 		}
 	}

@@ -147,7 +147,7 @@ func (s *Server) adminInvite(w http.ResponseWriter, r *http.Request, p principal
 }
 
 func (s *Server) renderAdmin(w http.ResponseWriter, r *http.Request, p principal, link string, expires time.Time) error {
-	view := web.AdminView{Page: s.page(r), Name: p.Account.DisplayName, InviteAction: "/admin/invite", SignOutAction: "/signout",
+	view := web.AdminView{Page: s.page(r), Name: p.Account.DisplayName, InviteAction: "/admin/invite", SignOutAction: "/signout", PeersLink: peersPath,
 		InviteLink: link, InviteExpires: expires, Certificates: s.transport.certificates()}
 	view.Path = "/admin"
 	err := s.db.Read(r.Context(), func(tx *db.Tx) (err error) {

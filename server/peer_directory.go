@@ -286,10 +286,17 @@ func (p *peers) pin(ctx context.Context, q *peer, roots []*identity.Root) error 
 	return p.db.Write(ctx, func(tx *db.Tx) error { return tx.OfferPeerRoots(domain, offered) })
 }
 
-// acceptRoots pins what a peer offers now. also is carried out in the same transaction.
-func (p *peers) acceptRoots(ctx context.Context, domain mimi.ProviderID, also func(*db.Tx) error) error {
+// acceptRoots pins what a peer offers now, if that is still what somebody has seen, as fingerprints. also is carried out in
+// the same transaction.
+func (p *peers) acceptRoots(ctx context.Context, domain mimi.ProviderID, seen []string, also func(*db.Tx) error) error {
 	var row db.Peer
 	err := p.db.Write(ctx, func(tx *db.Tx) (err error) {
+		if row, err = tx.Peer(domain.Host()); err != nil {
+			return err
+		}
+		if !slices.Equal(offeredBy(row, domain), seen) {
+			return db.ErrNotFound
+		}
 		if err := errors.Join(tx.AcceptPeerRoots(domain.Host()), also(tx)); err != nil {
 			return err
 		}

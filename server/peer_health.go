@@ -44,6 +44,8 @@ const (
 	peerBusy      = "busy"        // it says to come later
 )
 
+var peerProblems = []string{peerNoName, peerNoAnswer, peerBadChain, peerRefuses, peerDirectory, peerBadAnswer, peerBusy}
+
 func (q *peer) isAway() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

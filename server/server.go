@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"kith/db"
+	"kith/mimi"
 )
 
 const (
@@ -39,6 +40,12 @@ type chat interface {
 	Federation() http.Handler
 	// ServeDirectory tells other providers where that is.
 	ServeDirectory(w http.ResponseWriter, r *http.Request)
+	// PeerStates lists the other providers.
+	PeerStates(ctx context.Context) (peerMode, []peerState, error)
+	// ChangePeer does with one what the administrator wants, and also in the same transaction.
+	ChangePeer(ctx context.Context, domain mimi.ProviderID, change peerChange, seen []string, also func(*db.Tx) error) error
+	// SetPeerMode decides with which ones anything is exchanged.
+	SetPeerMode(ctx context.Context, mode peerMode, also func(*db.Tx) error) error
 	// SignOutUser ends the sockets of an account.
 	SignOutUser(username string)
 	// SignOut ends the sockets of a session.

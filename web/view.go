@@ -109,6 +109,7 @@ type AdminView struct {
 	Name          string // the administrator's display name
 	InviteAction  string // where "create invitation" is posted
 	SignOutAction string
+	PeersLink     string    // the page of other providers
 	InviteLink    string    // the link just made, or ""
 	InviteExpires time.Time // of InviteLink
 	Users         []UserRow
