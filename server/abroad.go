@@ -15,14 +15,16 @@ const (
 	queryBurst, queryEvery       = 30, 10 * time.Second        // searches for people
 	materialBurst, materialEvery = 120, 5 * time.Second        // KeyPackages
 	domainBurst, domainEvery     = 20, time.Minute             // providers that we do not know yet
+	nameBurst, nameEvery         = 500, time.Second            // names of people
 )
 
 // outsideLimits are those limits, by user.
-type outsideLimits struct{ all, queries, material, domains *limiter }
+type outsideLimits struct{ all, queries, material, domains, names *limiter }
 
 func newOutsideLimits() outsideLimits {
 	return outsideLimits{newLimiter(outsideBurst, outsideEvery), newLimiter(queryBurst, queryEvery),
-		newLimiter(materialBurst, materialEvery), newLimiter(domainBurst, domainEvery)}
+		newLimiter(materialBurst, materialEvery), newLimiter(domainBurst, domainEvery),
+		newLimiter(nameBurst, nameEvery)}
 }
 
 // outsideProvider returns the provider that a request is about.

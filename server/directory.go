@@ -31,7 +31,7 @@ func (s *socket) rooms() ([]byte, error) {
 	return list.Bytes()
 }
 
-// profiles tells the names of users of this provider.
+// profiles tells the names of users of this provider, and of others as far as they tell us.
 func (s *socket) profiles(r *api.Request) ([]byte, error) {
 	users, err := api.UnmarshalStringList(r.Body)
 	if err != nil {
@@ -41,11 +41,16 @@ func (s *socket) profiles(r *api.Request) ([]byte, error) {
 		return nil, opTooLarge
 	}
 	var list api.ProfileList
+	var abroad []mimi.UserID
 	err = s.m.DB.Read(s.context, func(tx *db.Tx) error {
 		for _, uri := range users {
 			user, err := mimi.ParseUserID(uri)
 			if err != nil {
 				return opBadRequest
+			}
+			if user.Provider() != s.m.domain {
+				abroad = append(abroad, user)
+				continue
 			}
 			account, err := s.m.account(tx, user)
 			if errors.Is(err, db.ErrNotFound) {
@@ -60,6 +65,9 @@ func (s *socket) profiles(r *api.Request) ([]byte, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(abroad) > 0 {
+		list = append(list, s.namesAbroad(abroad)...)
 	}
 	return list.Bytes()
 }

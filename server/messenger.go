@@ -62,6 +62,7 @@ type messenger struct {
 	refusals *limiter // lines in the log
 	serving  atomic.Int64
 	outsides outsideLimits
+	names    foreignNames
 	bodies   budget
 
 	context context.Context // ends with close

@@ -214,3 +214,28 @@ func TestHubHangs(t *testing.T) {
 		until(t, "no notice", away(false))
 	})
 }
+
+// TestNamesAcrossProviders: people who share a room see each other's names, whosever users they are.
+func TestNamesAcrossProviders(t *testing.T) {
+	providers(t, func(n *servertest.Net, a, b, c *servertest.Provider) {
+		alice, bob, cathy := a.User("alice"), b.User("bob"), c.User("cathy")
+		online(t, alice, bob, cathy)
+		must(t, servertest.Acquaint(ctx, alice, bob))
+		must(t, servertest.Acquaint(ctx, alice, cathy))
+		club, err := alice.Session.NewGroup(ctx, "club", []string{"bob@b.example", "cathy@c.example"})
+		must(t, err)
+		until(t, "bob is in", has(bob, club.ID))
+		until(t, "cathy is in", has(cathy, club.ID))
+		called := func(u *servertest.User, whom, name string) func() bool {
+			return func() bool {
+				list, _ := u.Session.Members(ctx, club.ID)
+				return slices.ContainsFunc(list, func(m client.MemberView) bool { return m.User == whom && m.DisplayName == name })
+			}
+		}
+		name := func(u *servertest.User) string { return u.Session.State(ctx).Me.DisplayName }
+		until(t, "alice's name", called(bob, "mimi://a.example/u/alice", name(alice)))
+		until(t, "bob's name", called(alice, "mimi://b.example/u/bob", name(bob)))
+		until(t, "cathy's name", called(alice, "mimi://c.example/u/cathy", name(cathy)))
+		until(t, "cathy's name at bob's", called(bob, "mimi://c.example/u/cathy", name(cathy)))
+	})
+}

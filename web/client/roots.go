@@ -273,6 +273,7 @@ func (e *engine) rejoinAll() {
 	}
 	if e.ready() {
 		e.spawn(e.findRooms)
+		e.askNames() // now our provider has met that one, too
 	}
 }
 
