@@ -54,7 +54,6 @@ type localHub struct {
 	metrics   *messengerMetrics
 	mls       mls.Config
 	rooms     *roomCache
-	outbox    *outbox
 	reports   reportLimits
 	// material hands out KeyPackages of a user, but for the clients in skip: our own, or those its provider gives.
 	material func(ctx context.Context, req *wire.KeyMaterialRequest, body []byte, skip []mimi.ClientID) ([]byte, error)
