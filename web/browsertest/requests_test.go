@@ -78,6 +78,8 @@ func TestRequests(t *testing.T) {
 		scheme        string
 	}{{"requests-light", 1100, 800, "light"}, {"requests-dark", 1100, 800, "dark"}, {"requests-phone", 375, 720, "light"}, {"requests-phone-dark", 375, 720, "dark"}} {
 		a.look(s.width, s.height, s.scheme)
+		a.do(chromedp.Evaluate[chromedp.Void](`document.querySelector(".rooms").scrollTo(0, 0)`))
+		a.until("the colours to settle", `document.getAnimations().every((x) => !(x instanceof CSSTransition))`)
 		a.until("no sideways scrolling", `document.documentElement.scrollWidth <= innerWidth`)
 		a.screenshot(s.name)
 	}
