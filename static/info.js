@@ -37,6 +37,7 @@ export class RoomInfo {
     byId('info-describe').addEventListener('submit', (e) => this.#describe(e));
     byId('info-add').addEventListener('submit', (e) => this.#addMembers(e));
     byId('room-leave').addEventListener('click', () => this.#leave());
+    byId('room-block').addEventListener('click', () => this.#block());
     byId('room-link-create').addEventListener('click', () => this.#makeLink());
     byId('read-only-delete').addEventListener('click', () => this.#delete(current()));
   }
@@ -89,7 +90,9 @@ export class RoomInfo {
     byId('info-rename').hidden = !d?.canRename;
     byId('info-describe').hidden = !d?.canDescribe;
     byId('info-add').hidden = !d?.canAdd;
-    byId('info-foot').hidden = !d?.canLeave;
+    byId('room-leave').hidden = !d?.canLeave;
+    byId('room-block').hidden = group;
+    byId('info-foot').hidden = !d?.canLeave && group;
     this.#showLinks();
   }
 
@@ -242,6 +245,17 @@ export class RoomInfo {
     if (!await confirm(t('chat.leave_ask', { name }), t('chat.leave_body'), t('chat.leave'))) return;
     const done = await attempt(this.#dialog, byId('room-leave'), async () => {
       await this.#engine.call('leave', { room: this.#room.id });
+      return true;
+    });
+    if (done) this.#dialog.close();
+  }
+
+  /** Hides the chat with somebody until the block is taken back in the settings. */
+  async #block() {
+    const room = this.#room;
+    if (!await confirm(t('chat.block_ask', { name: roomName(room) }), t('chat.block_body'), t('chat.request_block'))) return;
+    const done = await attempt(this.#dialog, byId('room-block'), async () => {
+      await this.#engine.call('blockUser', { user: room.peer });
       return true;
     });
     if (done) this.#dialog.close();

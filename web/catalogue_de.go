@@ -328,6 +328,8 @@ var german = map[string]string{
 	"chat.waiting_cancel":     "Anfrage an {address} zurückziehen",
 	"chat.show_all":           "Alle {n} zeigen",
 	"chat.show_fewer":         "Weniger zeigen",
+	"chat.block_ask":          "{name} blockieren?",
+	"chat.block_body":         "Du siehst nichts mehr von dieser Person, und sie erfährt es nicht. Wen du blockiert hast, steht in den Einstellungen.",
 	"chat.blocked":            "Blockierte Leute",
 	"chat.unblock":            "Freigeben",
 	"chat.unblock_of":         "{address} freigeben",

@@ -329,6 +329,8 @@ var english = map[string]string{
 	"chat.waiting_cancel":     "Cancel the request to {address}",
 	"chat.show_all":           "Show all {n}",
 	"chat.show_fewer":         "Show fewer",
+	"chat.block_ask":          "Block {name}?",
+	"chat.block_body":         "You see nothing of them any more, and they are not told. Your settings list whom you have blocked.",
 	"chat.blocked":            "Blocked people",
 	"chat.unblock":            "Unblock",
 	"chat.unblock_of":         "Unblock {address}",

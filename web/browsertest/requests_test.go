@@ -137,3 +137,31 @@ func TestRequests(t *testing.T) {
 	a.until("German", js("request-item", "")+`.textContent.includes("möchte dir schreiben")`)
 	a.screenshot("requests-german")
 }
+
+// TestBlockFromAChat: the chat goes, and comes back when the block is taken back.
+func TestBlockFromAChat(t *testing.T) {
+	p := startProvider(t)
+	browser := startBrowser(t)
+	alice, bob := newProfile(t, browser, "alice"), newProfile(t, browser, "bob")
+	a := setUp(t, p, alice, "alice", "Alice Example")
+	b := accept(p, invitation(p, alice), bob, "bob", "Bob Example")
+	newChat(b, "alice")
+	b.send("hello")
+	a.openRoom("Bob Example")
+	a.seesText("hello")
+	a.click("room-info")
+	a.screenshot("block-button")
+	a.click("room-block")
+	a.screenshot("block-ask")
+	a.click("confirm")
+	a.until("the chat to go", "!"+js("room-item", ""))
+	b.send("are you there?")
+	b.sentText("are you there?")
+	a.click("settings")
+	a.until("who is blocked", js("blocked-item", "")+`?.textContent.includes("bob@localhost")`)
+	a.until("no chat", "!"+js("room-item", ""))
+	a.click("unblock")
+	a.do(chromedp.KeyEvent("\x1b"))
+	a.openRoom("Bob Example")
+	a.seesText("are you there?")
+}
