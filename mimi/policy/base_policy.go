@@ -44,8 +44,9 @@ func (p *BasePolicy) parentValid() bool {
 }
 
 // UnmarshalBasePolicy decodes the data of BaseRoomPolicy; an update has the same form.
-func UnmarshalBasePolicy(data []byte) (BasePolicy, error) {
-	return decode(data, "base room policy", readBasePolicy)
+func UnmarshalBasePolicy(data []byte) (p BasePolicy, err error) {
+	err = decode(data, "base room policy", func(s *cryptobyte.String) bool { return readBasePolicy(s, &p) })
+	return p, err
 }
 
 // Bytes encodes the policy.

@@ -17,10 +17,11 @@ type StatusNotifications struct {
 }
 
 // UnmarshalStatusNotifications decodes the data of StatusNotificationPolicy; an update has the same form.
-func UnmarshalStatusNotifications(data []byte) (StatusNotifications, error) {
-	return decode(data, "status notification policy", func(s *cryptobyte.String, p *StatusNotifications) bool {
+func UnmarshalStatusNotifications(data []byte) (p StatusNotifications, err error) {
+	err = decode(data, "status notification policy", func(s *cryptobyte.String) bool {
 		return readOptionality(s, &p.DeliveryNotifications) && readOptionality(s, &p.ReadReceipts)
 	})
+	return p, err
 }
 
 // Bytes encodes the policy.
@@ -117,8 +118,8 @@ func addUploadDomains(b *cryptobyte.Builder, d UploadDomains) {
 // UnmarshalAssets decodes the data of AssetPolicy; an update has the same form.
 //
 // The draft writes `optional<MediaType> permitted_media_types<V>` and means a list that may be absent.
-func UnmarshalAssets(data []byte) (Assets, error) {
-	return decode(data, "asset policy", func(s *cryptobyte.String, p *Assets) bool {
+func UnmarshalAssets(data []byte) (p Assets, err error) {
+	err = decode(data, "asset policy", func(s *cryptobyte.String) bool {
 		ok := s.ReadUint8((*uint8)(&p.AssetUploadLocation)) && p.AssetUploadLocation <= UploadHub &&
 			readList(s, &p.UploadDomains, readUploadDomains) &&
 			readList(s, &p.AllowedDownloadTypes, readDownloadType) &&
@@ -142,6 +143,7 @@ func UnmarshalAssets(data []byte) (Assets, error) {
 		}
 		return true
 	})
+	return p, err
 }
 
 // Bytes encodes the policy.
@@ -179,14 +181,15 @@ type Expiration struct {
 }
 
 // UnmarshalExpiration decodes the data of MessageExpiration; an update has the same form.
-func UnmarshalExpiration(data []byte) (Expiration, error) {
-	return decode(data, "message expiration", func(s *cryptobyte.String, p *Expiration) bool {
+func UnmarshalExpiration(data []byte) (p Expiration, err error) {
+	err = decode(data, "message expiration", func(s *cryptobyte.String) bool {
 		if !readOptionality(s, &p.ExpiringMessages) {
 			return false
 		}
 		return p.ExpiringMessages == Forbidden ||
 			s.ReadUint32(&p.MinDuration) && s.ReadUint32(&p.MaxDuration) && readOptionalUint32(s, &p.DefaultDuration)
 	})
+	return p, err
 }
 
 // Bytes encodes the policy.

@@ -18,12 +18,13 @@ type LinkPreviews struct {
 }
 
 // UnmarshalLinkPreviews decodes the data of LinkPreviewPolicy; an update has the same form.
-func UnmarshalLinkPreviews(data []byte) (LinkPreviews, error) {
-	return decode(data, "link preview policy", func(s *cryptobyte.String, p *LinkPreviews) bool {
+func UnmarshalLinkPreviews(data []byte) (p LinkPreviews, err error) {
+	err = decode(data, "link preview policy", func(s *cryptobyte.String) bool {
 		ok := readOptionality(s, &p.AutodetectHyperlinksInText) && readOptionality(s, &p.SendLinkPreviews) &&
 			readOptionality(s, &p.AutomaticLinkPreviews) && readOptionality(s, &p.LinkPreviewProxyUse)
 		return ok && (p.LinkPreviewProxyUse == Forbidden || readList(s, &p.LinkPreviewProxy, readText))
 	})
+	return p, err
 }
 
 // Bytes encodes the policy.
@@ -58,14 +59,15 @@ type Logging struct {
 }
 
 // UnmarshalLogging decodes the data of LoggingPolicy; an update has the same form.
-func UnmarshalLogging(data []byte) (Logging, error) {
-	return decode(data, "logging policy", func(s *cryptobyte.String, p *Logging) bool {
+func UnmarshalLogging(data []byte) (p Logging, err error) {
+	err = decode(data, "logging policy", func(s *cryptobyte.String) bool {
 		if !readOptionality(s, &p.Logging) {
 			return false
 		}
 		return p.Logging == Forbidden || readList(s, &p.LoggingClients, readText) &&
 			readText(s, &p.MachineReadablePolicy) && readText(s, &p.HumanReadablePolicy)
 	})
+	return p, err
 }
 
 // Bytes encodes the policy.
@@ -103,14 +105,15 @@ type ChatHistory struct {
 }
 
 // UnmarshalChatHistory decodes the data of ChatHistoryPolicy; an update has the same form.
-func UnmarshalChatHistory(data []byte) (ChatHistory, error) {
-	return decode(data, "chat history policy", func(s *cryptobyte.String, p *ChatHistory) bool {
+func UnmarshalChatHistory(data []byte) (p ChatHistory, err error) {
+	err = decode(data, "chat history policy", func(s *cryptobyte.String) bool {
 		if !readOptionality(s, &p.HistorySharing) {
 			return false
 		}
 		return p.HistorySharing == Forbidden || readList(s, &p.RolesThatCanShare, readUint32) &&
 			readBool(s, &p.AutomaticallyShare) && s.ReadUint32(&p.MaxTimePeriod)
 	})
+	return p, err
 }
 
 // Bytes encodes the policy.
@@ -173,10 +176,11 @@ func addBot(b *cryptobyte.Builder, p Bot) {
 type Bots []Bot
 
 // UnmarshalBots decodes the data of BotPolicy; an update has the same form.
-func UnmarshalBots(data []byte) (Bots, error) {
-	return decode(data, "bot policy", func(s *cryptobyte.String, p *Bots) bool {
-		return readList(s, (*[]Bot)(p), readBot)
+func UnmarshalBots(data []byte) (p Bots, err error) {
+	err = decode(data, "bot policy", func(s *cryptobyte.String) bool {
+		return readList(s, (*[]Bot)(&p), readBot)
 	})
+	return p, err
 }
 
 // Bytes encodes the policy.

@@ -27,11 +27,12 @@ type JoinLinkRules struct {
 }
 
 // UnmarshalJoinLinkRules decodes the data of JoinLinkPolicy; an update has the same form.
-func UnmarshalJoinLinkRules(data []byte) (JoinLinkRules, error) {
-	return decode(data, "join link policy", func(s *cryptobyte.String, p *JoinLinkRules) bool {
+func UnmarshalJoinLinkRules(data []byte) (p JoinLinkRules, err error) {
+	err = decode(data, "join link policy", func(s *cryptobyte.String) bool {
 		return readBool(s, &p.OnRequest) && readText(s, &p.JoinLink) && readBool(s, &p.Multiuser) &&
 			s.ReadUint32(&p.Expiration)
 	})
+	return p, err
 }
 
 // Bytes encodes the rules.
@@ -50,13 +51,14 @@ func (p JoinLinkRules) Bytes() ([]byte, error) {
 type Links [][]byte
 
 // UnmarshalLinks decodes the data of JoinLinks.
-func UnmarshalLinks(data []byte) (Links, error) {
+func UnmarshalLinks(data []byte) (l Links, err error) {
 	if len(data) > maxLinks {
 		return nil, malformed("join links: too long")
 	}
-	return decode(data, "join links", func(s *cryptobyte.String, l *Links) bool {
-		return readList(s, (*[][]byte)(l), syntax.ReadVector)
+	err = decode(data, "join links", func(s *cryptobyte.String) bool {
+		return readList(s, (*[][]byte)(&l), syntax.ReadVector)
 	})
+	return l, err
 }
 
 // Bytes encodes the links.
@@ -73,10 +75,11 @@ type LinksUpdate struct {
 }
 
 // UnmarshalLinksUpdate decodes an update of JoinLinks.
-func UnmarshalLinksUpdate(data []byte) (LinksUpdate, error) {
-	return decode(data, "join links update", func(s *cryptobyte.String, u *LinksUpdate) bool {
+func UnmarshalLinksUpdate(data []byte) (u LinksUpdate, err error) {
+	err = decode(data, "join links update", func(s *cryptobyte.String) bool {
 		return readList(s, &u.RemovedIndices, readUint32) && readList(s, (*[][]byte)(&u.AddedLinks), syntax.ReadVector)
 	})
+	return u, err
 }
 
 // Bytes encodes the update.
@@ -144,12 +147,13 @@ func JoinCodeHash(roomURI string, code []byte) [sha256.Size]byte {
 }
 
 // UnmarshalJoinLink decodes an entry of Links that one of our clients has made.
-func UnmarshalJoinLink(data []byte) (JoinLink, error) {
-	return decode(data, "join link", func(s *cryptobyte.String, l *JoinLink) bool {
+func UnmarshalJoinLink(data []byte) (l JoinLink, err error) {
+	err = decode(data, "join link", func(s *cryptobyte.String) bool {
 		var version uint8
 		return s.ReadUint8(&version) && version == joinLinkVersion && s.CopyBytes(l.CodeHash[:]) &&
 			s.ReadUint32(&l.RoleIndex) && readBool(s, &l.Multiuser) && s.ReadUint64(&l.NotAfter)
 	})
+	return l, err
 }
 
 // Bytes encodes the link.

@@ -51,8 +51,9 @@ func readMetadata(s *cryptobyte.String, m *Metadata) bool {
 }
 
 // UnmarshalMetadata decodes the data of RoomMetadata; an update has the same form.
-func UnmarshalMetadata(data []byte) (Metadata, error) {
-	return decode(data, "room metadata", readMetadata)
+func UnmarshalMetadata(data []byte) (m Metadata, err error) {
+	err = decode(data, "room metadata", func(s *cryptobyte.String) bool { return readMetadata(s, &m) })
+	return m, err
 }
 
 // Bytes encodes the metadata.

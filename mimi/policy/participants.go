@@ -34,10 +34,11 @@ func addParticipant(b *cryptobyte.Builder, p Participant) {
 type Participants []Participant
 
 // UnmarshalParticipants decodes the data of ParticipantList.
-func UnmarshalParticipants(data []byte) (Participants, error) {
-	return decode(data, "participant list", func(s *cryptobyte.String, p *Participants) bool {
-		return readList(s, (*[]Participant)(p), readParticipant)
+func UnmarshalParticipants(data []byte) (p Participants, err error) {
+	err = decode(data, "participant list", func(s *cryptobyte.String) bool {
+		return readList(s, (*[]Participant)(&p), readParticipant)
 	})
+	return p, err
 }
 
 // Bytes encodes the list.
@@ -72,12 +73,13 @@ func readUserIndexRole(s *cryptobyte.String, c *UserIndexRole) bool {
 }
 
 // UnmarshalParticipantsUpdate decodes an update of ParticipantList.
-func UnmarshalParticipantsUpdate(data []byte) (ParticipantsUpdate, error) {
-	return decode(data, "participant list update", func(s *cryptobyte.String, u *ParticipantsUpdate) bool {
+func UnmarshalParticipantsUpdate(data []byte) (u ParticipantsUpdate, err error) {
+	err = decode(data, "participant list update", func(s *cryptobyte.String) bool {
 		return readList(s, &u.ChangedRoleParticipants, readUserIndexRole) &&
 			readList(s, &u.RemovedIndices, readUint32) &&
 			readList(s, &u.AddedParticipants, readParticipant)
 	})
+	return u, err
 }
 
 // Bytes encodes the update.

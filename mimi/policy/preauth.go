@@ -78,15 +78,16 @@ func (e *PreAuthRoleEntry) matches(claims []PreAuthClaim) bool {
 type PreAuth []PreAuthRoleEntry
 
 // UnmarshalPreAuth decodes the data of PreauthList; an update has the same form.
-func UnmarshalPreAuth(data []byte) (PreAuth, error) {
+func UnmarshalPreAuth(data []byte) (p PreAuth, err error) {
 	if len(data) > maxPreAuth {
 		return nil, malformed("preauthorization list: too long")
 	}
-	return decode(data, "preauthorization list", func(s *cryptobyte.String, p *PreAuth) bool {
-		return readList(s, (*[]PreAuthRoleEntry)(p), func(s *cryptobyte.String, e *PreAuthRoleEntry) bool {
+	err = decode(data, "preauthorization list", func(s *cryptobyte.String) bool {
+		return readList(s, (*[]PreAuthRoleEntry)(&p), func(s *cryptobyte.String, e *PreAuthRoleEntry) bool {
 			return readList(s, &e.Claimset, readClaim) && readRole(s, &e.TargetRole)
 		})
 	})
+	return p, err
 }
 
 // Bytes encodes the list.

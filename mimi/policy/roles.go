@@ -108,13 +108,14 @@ func (r *Role) MayBeActive() bool {
 type Roles []Role
 
 // UnmarshalRoles decodes the data of RolesList; an update has the same form.
-func UnmarshalRoles(data []byte) (Roles, error) {
+func UnmarshalRoles(data []byte) (r Roles, err error) {
 	if len(data) > maxRoles {
 		return nil, malformed("roles list: too long")
 	}
-	return decode(data, "roles list", func(s *cryptobyte.String, r *Roles) bool {
-		return readList(s, (*[]Role)(r), readRole)
+	err = decode(data, "roles list", func(s *cryptobyte.String) bool {
+		return readList(s, (*[]Role)(&r), readRole)
 	})
+	return r, err
 }
 
 // Bytes encodes the roles.

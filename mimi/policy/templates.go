@@ -7,34 +7,96 @@ var (
 	one  = uint32(1)
 )
 
-// talking is what everybody who takes part in a conversation may do with messages.
+// group is a set of capabilities that templates give together.
+type group uint16
+
+const (
+	listen     group = 1 << iota // takes part without writing; reactions are messages, too
+	talk                         // writes
+	invite                       // brings in others
+	moderate                     // what moderators may do to others
+	administer                   // what admins may do to the room
+	voice                        // gives and takes the word
+	manage                       // brings in and removes the people of one organisation
+	claim                        // takes the role that a credential claims
+)
+
+// groups are the capabilities of each group. The first two are what everybody has in a conversation.
 //
 // draft-ietf-mimi-room-policy-03, Appendix A
-func talking() []Capability {
-	return []Capability{
-		CanSendMessage, CanReceiveMessage, CanCopyMessage, CanReportAbuse, CanReplyToMessage, CanReactToMessage,
-		CanEditReaction, CanDeleteOwnReaction, CanEditOwnMessage, CanDeleteOwnMessage, CanStartTopic,
-		CanReplyInTopic, CanEditOwnTopic,
-		CanUploadImage, CanUploadAudio, CanUploadVideo, CanUploadAttachment,
-		CanDownloadImage, CanDownloadAudio, CanDownloadVideo, CanDownloadAttachment,
-		CanSendLink, CanSendLinkPreview, CanFollowLink, CanCopyLink,
-	}
+var groups = [...][]Capability{
+	{CanAddOwnClient, CanRemoveOwnClient, CanRemoveSelf, CanReceiveMessage, CanCopyMessage, CanReportAbuse,
+		CanDownloadImage, CanDownloadAudio, CanDownloadVideo, CanDownloadAttachment, CanFollowLink, CanCopyLink},
+	{CanSendMessage, CanReplyToMessage, CanReactToMessage, CanEditReaction, CanDeleteOwnReaction, CanEditOwnMessage,
+		CanDeleteOwnMessage, CanStartTopic, CanReplyInTopic, CanEditOwnTopic, CanUploadImage, CanUploadAudio,
+		CanUploadVideo, CanUploadAttachment, CanSendLink, CanSendLinkPreview},
+	{CanAddParticipant},
+	{CanAddParticipant, CanRemoveParticipant, CanBan, CanUnBan, CanKick, CanDeleteOtherMessage,
+		CanDeleteOtherReaction, CanEditOtherTopic, CanChangeRoomSubject, CanChangeRoomDescription},
+	{CanChangeUserRole, CanChangeRoomName, CanChangeRoomAvatar, CanChangeRoomMood, CanChangeRoomMembershipStyle,
+		CanChangeRoleDefinitions, CanChangePreauthorizedUserList, CanChangeOtherPolicyAttribute, CanDestroyRoom,
+		CanCreateJoinCode, CanDeleteJoinCode},
+	{CanChangeUserRole},
+	{CanAddParticipant, CanRemoveParticipant, CanBan, CanKick, CanChangeUserRole},
+	{CanJoinIfPreauthorized, CanChangeOwnRole},
 }
 
-// with returns the sorted union of capabilities.
-func with(base []Capability, more ...Capability) []Capability {
-	out := slices.Concat(base, more)
+// capabilities lists what groups allow, in order.
+func (g group) capabilities() []Capability {
+	var out []Capability
+	for i, list := range groups {
+		if g&(1<<i) != 0 {
+			out = append(out, list...)
+		}
+	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// silent makes a role whose holders have no clients in the group.
-func silent(index uint32, name, description string, caps ...Capability) Role {
-	return Role{RoleIndex: index, RoleName: name, RoleDescription: description, RoleCapabilities: with(caps), MaximumActive: &zero}
+// row describes a role of a template. Templates are tables, not code, since every browser loads them.
+type row struct {
+	index             uint32
+	name, description string
+	may               group
+	// moves are pairs of roles, from and to: a digit is an index, u and h are the user and the head of the
+	// organisation that the row belongs to. A star stands for every change among the roles that have clients, the
+	// ban and no role.
+	moves string
 }
 
-func changes(from uint32, to ...uint32) RoleChanges {
-	return RoleChanges{FromRoleIndex: from, TargetRoleIndexes: to}
+// tables has the rows of each template but Direct, in order of their index.
+//
+// draft-ietf-mimi-protocol-06, Figure 9 has the six roles; draft-ietf-mimi-room-policy-03, Appendix A, the others.
+var tables = [...][]row{
+	Family: {
+		{RoleMember, "member", "", listen | talk | invite, "0220"},
+		{RoleModerator, "moderator", "", listen | talk | moderate, "01021012202130"},
+		{RoleAdmin, "admin", "", listen | talk | moderate | administer, "010203041012202123243031323440414243"},
+	},
+	Moderated: {
+		{RoleMember, "attendee", "listens", listen, "20"},
+		{RoleModerator, "moderator", "", listen | talk | moderate | voice, "01020610121620212630606162"},
+		{RoleAdmin, "admin", "", listen | talk | moderate | administer, "*"},
+		{RoleSpeaker, "speaker", "has the word", listen | talk, "60"},
+	},
+	Announcement: {
+		{RoleMember, "reader", "", listen, "20"},
+		{RoleModerator, "moderator", "", listen | talk | moderate, "01021012202130"},
+		{RoleAdmin, "admin", "", listen | talk | moderate | administer, "*"},
+	},
+	Firm: {
+		{RoleMember, "guest", "", listen | talk, "20"},
+		{RoleAdmin, "admin", "", listen | talk | moderate | administer, "*"},
+	},
+}
+
+// organisationRows are the roles of each organisation in a Firm. Its admins move people between its two roles and off
+// the list, and ban its users, but lift no ban.
+//
+// draft-ietf-mimi-room-policy-03, Appendix A.4
+var organisationRows = [...]row{
+	{0, "user", "", listen | talk, "u0"},
+	{0, "organisation_admin", "", listen | talk | manage, "0u0hu0u1uhh0h1hu"},
 }
 
 // Template is a ready choice of roles and base policy for a new room.
@@ -69,32 +131,96 @@ func OrganisationRoles(position int) (user, admin uint32) {
 	return user, user + 1
 }
 
-// Roles makes the roles of the template. Organisations are the URIs of the providers that a Firm is made for.
+// Roles makes the roles of the template. Organisations are the URIs of the providers that a Firm is made for. No role
+// but the hub's has a minimum of participants, so that nobody is ever kept from leaving; a room without an admin goes
+// on with the rights it has given.
 func (t Template) Roles(organisations ...string) Roles {
-	switch t {
-	case Moderated:
-		return moderatedRoles()
-	case Announcement:
-		return announcementRoles()
-	case Firm:
-		return firmRoles(organisations)
-	case Direct:
+	if int(t) >= len(tables) {
 		return DirectRoles()
 	}
-	return DefaultRoles()
+	rows := slices.Clone(tables[t])
+	if t != Firm {
+		organisations = nil
+	}
+	for i, provider := range organisations {
+		for n, r := range organisationRows {
+			r.index, r.description = firstOrganisation+2*uint32(i)+uint32(n), provider
+			if i == 0 && n == 0 {
+				r.may |= claim // the host's own come in by themselves
+			}
+			rows = append(rows, r)
+		}
+	}
+	all := []uint32{RoleNone, RoleBanned}
+	for _, r := range rows {
+		all = append(all, r.index)
+	}
+	out := Roles{
+		{RoleIndex: RoleNone, RoleName: "no_role", RoleCapabilities: []Capability{CanUseJoinCode}, MaximumActive: &zero,
+			AuthorizedRoleChanges: []RoleChanges{{RoleNone, []uint32{RoleMember}}}},
+		{RoleIndex: RoleBanned, RoleName: bannedName, MaximumActive: &zero},
+	}
+	hub := policyEnforcer(all)
+	for _, r := range rows {
+		if r.index > RolePolicyEnforcer && hub.RoleIndex != RoleNone {
+			out, hub = append(out, hub), Role{}
+		}
+		out = append(out, Role{RoleIndex: r.index, RoleName: r.name, RoleDescription: r.description,
+			RoleCapabilities: r.may.capabilities(), AuthorizedRoleChanges: r.changes(all)})
+	}
+	if hub.RoleIndex != RoleNone {
+		out = append(out, hub)
+	}
+	return out
+}
+
+// changes reads the moves of a row.
+func (r *row) changes(all []uint32) []RoleChanges {
+	var list []RoleChanges
+	add := func(from, to uint32) {
+		if n := len(list); n == 0 || list[n-1].FromRoleIndex != from {
+			list = append(list, RoleChanges{FromRoleIndex: from})
+		}
+		last := &list[len(list)-1]
+		last.TargetRoleIndexes = append(last.TargetRoleIndexes, to)
+	}
+	if r.moves == "*" {
+		for _, from := range all {
+			for _, to := range all {
+				if to != from {
+					add(from, to)
+				}
+			}
+		}
+		return list
+	}
+	for i := 0; i+1 < len(r.moves); i += 2 {
+		add(r.role(r.moves[i]), r.role(r.moves[i+1]))
+	}
+	return list
+}
+
+// role reads a letter of moves.
+func (r *row) role(c byte) uint32 {
+	user := firstOrganisation + (r.index-firstOrganisation)&^1
+	switch c {
+	case 'u':
+		return user
+	case 'h':
+		return user + 1
+	}
+	return uint32(c - '0')
 }
 
 // Base makes the base policy of the template.
 func (t Template) Base() BasePolicy {
-	switch t {
-	case Direct:
-		return DirectBase()
-	case Firm:
-		base := DefaultBase()
-		base.PolicyComponentIDs = slices.Insert(base.PolicyComponentIDs, 1, PreauthList)
-		return base
+	base := BasePolicy{FixedMembership: t == Direct, MultiDevice: true,
+		PolicyComponentIDs: []uint16{RolesList, StatusNotificationPolicy, AssetPolicy, MessageExpiration}}
+	if t == Firm {
+		base.PolicyComponentIDs = append(base.PolicyComponentIDs, PreauthList)
+		slices.Sort(base.PolicyComponentIDs)
 	}
-	return DefaultBase()
+	return base
 }
 
 // Preauth makes the preauthorizations of the template, nil if it has none. In a Firm an organisation's provider stands
@@ -106,203 +232,52 @@ func (t Template) Preauth(organisations ...string) PreAuth {
 	if t != Firm {
 		return nil
 	}
-	roles := firmRoles(organisations)
-	list := make(PreAuth, len(organisations))
+	roles := t.Roles(organisations...)
+	var list PreAuth
 	for i, provider := range organisations {
 		user, _ := OrganisationRoles(i)
-		list[i] = PreAuthRoleEntry{Claimset: []PreAuthClaim{URIClaim(provider)}, TargetRole: *roles.Get(user)}
+		list = append(list, PreAuthRoleEntry{Claimset: []PreAuthClaim{URIClaim(provider)}, TargetRole: *roles.Get(user)})
 	}
 	return list
 }
 
-// noRole is what holds for whoever is not listed: a join link lets them in with one of the given roles.
-func noRole(entry ...uint32) Role {
-	role := silent(RoleNone, "no_role", "", CanUseJoinCode)
-	role.AuthorizedRoleChanges = []RoleChanges{changes(RoleNone, entry...)}
-	return role
-}
+// DefaultRoles are the roles of the template Family.
+func DefaultRoles() Roles { return Family.Roles() }
 
-// moderation is what moderators may do to others, besides what they may do as participants.
-func moderation() []Capability {
-	return []Capability{CanAddParticipant, CanRemoveParticipant, CanBan, CanUnBan, CanKick, CanDeleteOtherMessage,
-		CanDeleteOtherReaction, CanEditOtherTopic, CanChangeRoomSubject, CanChangeRoomDescription}
-}
-
-// administration is what admins may do to the room.
-func administration() []Capability {
-	return []Capability{CanChangeUserRole, CanChangeRoomName, CanChangeRoomAvatar, CanChangeRoomMood,
-		CanChangeRoomMembershipStyle, CanChangeRoleDefinitions, CanChangePreauthorizedUserList,
-		CanChangeOtherPolicyAttribute, CanDestroyRoom, CanCreateJoinCode, CanDeleteJoinCode}
-}
-
-// listening is what everybody may do who takes part without writing. Reactions are messages, too.
-//
-// draft-ietf-mimi-room-policy-03, Appendix A.3
-func listening() []Capability {
-	return []Capability{
-		CanAddOwnClient, CanRemoveOwnClient, CanRemoveSelf, CanReceiveMessage, CanCopyMessage, CanReportAbuse,
-		CanDownloadImage, CanDownloadAudio, CanDownloadVideo, CanDownloadAttachment, CanFollowLink, CanCopyLink,
-	}
-}
-
-// enforced are the changes of role that the hub may make: it takes off the list and bans, from every role.
-func enforced(roles ...uint32) []RoleChanges {
-	list := []RoleChanges{changes(RoleNone, RoleBanned), changes(RoleBanned, RoleNone)}
-	for _, role := range roles {
-		list = append(list, changes(role, RoleNone, RoleBanned))
-	}
-	return list
-}
-
-// among are the changes of role that put everybody in one of the given roles, off the list or under a ban, from any
-// of these.
-func among(roles ...uint32) []RoleChanges {
-	all := append([]uint32{RoleNone, RoleBanned}, roles...)
-	var list []RoleChanges
-	for _, from := range all {
-		to := slices.DeleteFunc(slices.Clone(all), func(r uint32) bool { return r == from })
-		list = append(list, changes(from, to...))
-	}
-	return list
-}
-
-// DefaultRoles is the template of a group room: members talk and bring in others, moderators also remove and ban,
-// admins also decide who is what and how the room works. The hub enforces; it has no clients.
-//
-// No role has a minimum of participants, so that nobody is ever kept from leaving; a room without an admin goes on
-// with the rights it has given.
-//
-// draft-ietf-mimi-protocol-06, Figure 9 has the six roles.
-func DefaultRoles() Roles {
-	member := with(talking(), CanAddParticipant, CanAddOwnClient, CanRemoveOwnClient, CanRemoveSelf)
-	moderator := with(member, moderation()...)
-	return Roles{
-		noRole(RoleMember),
-		silent(RoleBanned, bannedName, ""),
-		{RoleIndex: RoleMember, RoleName: "member", RoleCapabilities: member,
-			AuthorizedRoleChanges: []RoleChanges{changes(RoleNone, RoleMember), changes(RoleMember, RoleNone)}},
-		{RoleIndex: RoleModerator, RoleName: "moderator", RoleCapabilities: moderator,
-			AuthorizedRoleChanges: []RoleChanges{
-				changes(RoleNone, RoleBanned, RoleMember), changes(RoleBanned, RoleNone, RoleMember),
-				changes(RoleMember, RoleNone, RoleBanned), changes(RoleModerator, RoleNone),
-			}},
-		{RoleIndex: RoleAdmin, RoleName: "admin", RoleCapabilities: with(moderator, administration()...),
-			AuthorizedRoleChanges: []RoleChanges{
-				changes(RoleNone, RoleBanned, RoleMember, RoleModerator, RoleAdmin),
-				changes(RoleBanned, RoleNone, RoleMember),
-				changes(RoleMember, RoleNone, RoleBanned, RoleModerator, RoleAdmin),
-				changes(RoleModerator, RoleNone, RoleBanned, RoleMember, RoleAdmin),
-				changes(RoleAdmin, RoleNone, RoleBanned, RoleMember, RoleModerator),
-			}},
-		policyEnforcer(enforced(RoleMember, RoleModerator, RoleAdmin)...),
-	}
-}
-
-// moderatedRoles: moderators bring in attendees, and give and take the word.
-//
-// draft-ietf-mimi-room-policy-03, Appendix A.3
-func moderatedRoles() Roles {
-	speaker := with(talking(), listening()...)
-	moderator := with(speaker, append(moderation(), CanChangeUserRole)...)
-	return Roles{
-		noRole(RoleMember),
-		silent(RoleBanned, bannedName, ""),
-		{RoleIndex: RoleMember, RoleName: "attendee", RoleDescription: "listens", RoleCapabilities: with(listening()),
-			AuthorizedRoleChanges: []RoleChanges{changes(RoleMember, RoleNone)}},
-		{RoleIndex: RoleModerator, RoleName: "moderator", RoleCapabilities: moderator,
-			AuthorizedRoleChanges: append(among(RoleMember, RoleSpeaker), changes(RoleModerator, RoleNone))},
-		{RoleIndex: RoleAdmin, RoleName: "admin", RoleCapabilities: with(moderator, administration()...),
-			AuthorizedRoleChanges: among(RoleMember, RoleSpeaker, RoleModerator, RoleAdmin)},
-		policyEnforcer(enforced(RoleMember, RoleModerator, RoleAdmin, RoleSpeaker)...),
-		{RoleIndex: RoleSpeaker, RoleName: "speaker", RoleDescription: "has the word", RoleCapabilities: speaker,
-			AuthorizedRoleChanges: []RoleChanges{changes(RoleSpeaker, RoleNone)}},
-	}
-}
-
-// announcementRoles: few write, many read.
-func announcementRoles() Roles {
-	moderator := with(with(talking(), listening()...), moderation()...)
-	return Roles{
-		noRole(RoleMember),
-		silent(RoleBanned, bannedName, ""),
-		{RoleIndex: RoleMember, RoleName: "reader", RoleCapabilities: with(listening()),
-			AuthorizedRoleChanges: []RoleChanges{changes(RoleMember, RoleNone)}},
-		{RoleIndex: RoleModerator, RoleName: "moderator", RoleCapabilities: moderator,
-			AuthorizedRoleChanges: append(among(RoleMember), changes(RoleModerator, RoleNone))},
-		{RoleIndex: RoleAdmin, RoleName: "admin", RoleCapabilities: with(moderator, administration()...),
-			AuthorizedRoleChanges: among(RoleMember, RoleModerator, RoleAdmin)},
-		policyEnforcer(enforced(RoleMember, RoleModerator, RoleAdmin)...),
-	}
-}
-
-// firmRoles: a pair of roles for each organisation. An organisation's admin moves people between its own two roles and
-// off the list, and bans its own users, but lifts no ban. The room's admins do everything.
-//
-// draft-ietf-mimi-room-policy-03, Appendix A.4
-func firmRoles(organisations []string) Roles {
-	worker := with(talking(), CanAddOwnClient, CanRemoveOwnClient, CanRemoveSelf)
-	manager := with(worker, CanAddParticipant, CanRemoveParticipant, CanBan, CanKick, CanChangeUserRole)
-	admin := with(with(worker, moderation()...), administration()...)
-	everybody := []uint32{RoleMember, RoleAdmin}
-	var pairs Roles
-	for i, provider := range organisations {
-		user, head := OrganisationRoles(i)
-		everybody = append(everybody, user, head)
-		caps := worker
-		if i == 0 {
-			caps = with(worker, CanJoinIfPreauthorized, CanChangeOwnRole)
-		}
-		pairs = append(pairs,
-			Role{RoleIndex: user, RoleName: "user", RoleDescription: provider, RoleCapabilities: caps,
-				AuthorizedRoleChanges: []RoleChanges{changes(user, RoleNone)}},
-			Role{RoleIndex: head, RoleName: "organisation_admin", RoleDescription: provider, RoleCapabilities: manager,
-				AuthorizedRoleChanges: []RoleChanges{changes(RoleNone, user, head), changes(user, RoleNone, RoleBanned, head),
-					changes(head, RoleNone, RoleBanned, user)}})
-	}
-	return append(Roles{
-		noRole(RoleMember),
-		silent(RoleBanned, bannedName, ""),
-		{RoleIndex: RoleMember, RoleName: "guest", RoleCapabilities: worker,
-			AuthorizedRoleChanges: []RoleChanges{changes(RoleMember, RoleNone)}},
-		{RoleIndex: RoleAdmin, RoleName: "admin", RoleCapabilities: admin, AuthorizedRoleChanges: among(everybody...)},
-		policyEnforcer(enforced(everybody...)...),
-	}, pairs...)
-}
-
-// DirectRoles is the template of a room of fixed membership: equal members who may add and detach their own
-// devices and nothing else.
+// DirectRoles are the roles of a room of fixed membership: equal members who may add and detach their own devices and
+// nothing else.
 //
 // draft-ietf-mimi-room-policy-03, Section 5
 func DirectRoles() Roles {
+	caps := (listen | talk).capabilities()
 	return Roles{
-		silent(RoleNone, "no_role", ""),
-		{RoleIndex: RoleMember, RoleName: "member", RoleCapabilities: with(talking(), CanAddOwnClient, CanRemoveOwnClient)},
-		policyEnforcer(),
+		{RoleIndex: RoleNone, RoleName: "no_role", MaximumActive: &zero},
+		{RoleIndex: RoleMember, RoleName: "member", RoleCapabilities: slices.DeleteFunc(caps, func(c Capability) bool { return c == CanRemoveSelf })},
+		policyEnforcer(nil),
 	}
 }
 
-// policyEnforcer is the hub's role: it removes and bans on behalf of its operator, revokes join links that are used
-// up, but brings in nobody.
+// policyEnforcer is the hub's role: it removes and bans on behalf of its operator, from every role, and revokes join
+// links that are used up, but brings in nobody.
 //
 // draft-ietf-mimi-room-policy-03, Appendix A
-func policyEnforcer(allowed ...RoleChanges) Role {
-	role := silent(RolePolicyEnforcer, "policy_enforcer", "", CanRemoveParticipant, CanBan, CanUnBan, CanKick,
-		CanChangeUserRole, CanDestroyRoom, CanDeleteJoinCode, CanSendMLSReinitProposal, CanChangeMLSOperationalPolicies)
-	role.MinimumParticipants, role.MaximumParticipants = 1, &one
-	role.AuthorizedRoleChanges = allowed
+func policyEnforcer(all []uint32) Role {
+	role := Role{RoleIndex: RolePolicyEnforcer, RoleName: "policy_enforcer", MinimumParticipants: 1, MaximumParticipants: &one,
+		MaximumActive: &zero,
+		RoleCapabilities: []Capability{CanRemoveParticipant, CanDeleteJoinCode, CanBan, CanUnBan, CanKick, CanChangeUserRole,
+			CanDestroyRoom, CanChangeMLSOperationalPolicies, CanSendMLSReinitProposal}}
+	for _, from := range all {
+		to := []uint32{RoleNone, RoleBanned}
+		if from <= RoleBanned {
+			to = []uint32{RoleBanned - from}
+		}
+		role.AuthorizedRoleChanges = append(role.AuthorizedRoleChanges, RoleChanges{from, to})
+	}
 	return role
 }
 
-// DefaultBase is the base policy that goes with DefaultRoles.
-func DefaultBase() BasePolicy {
-	return BasePolicy{MultiDevice: true, PolicyComponentIDs: ourPolicies()}
-}
+// DefaultBase is the base policy of the template Family.
+func DefaultBase() BasePolicy { return Family.Base() }
 
-// DirectBase is the base policy that goes with DirectRoles.
-func DirectBase() BasePolicy {
-	return BasePolicy{FixedMembership: true, MultiDevice: true, PolicyComponentIDs: ourPolicies()}
-}
-
-func ourPolicies() []uint16 {
-	return []uint16{RolesList, StatusNotificationPolicy, AssetPolicy, MessageExpiration}
-}
+// DirectBase is the base policy of a room of fixed membership.
+func DirectBase() BasePolicy { return Direct.Base() }

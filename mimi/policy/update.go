@@ -19,9 +19,8 @@ func replacement(id uint16, data []byte) error {
 	case AppComponents, SafeAAD:
 		_, err = unmarshalIDs(data)
 	case ContentMediaTypes:
-		_, err = decode(data, "list of media types", func(s *cryptobyte.String, l *[]MediaType) bool {
-			return readList(s, l, readMediaType)
-		})
+		var list []MediaType
+		err = decode(data, "list of media types", func(s *cryptobyte.String) bool { return readList(s, &list, readMediaType) })
 	case RoomMetadata:
 		_, err = UnmarshalMetadata(data)
 	case RolesList:
@@ -55,8 +54,9 @@ func replacement(id uint16, data []byte) error {
 // unmarshalIDs decodes a list of component ids.
 //
 // draft-ietf-mls-extensions, Section 4.6: ComponentsList.
-func unmarshalIDs(data []byte) ([]uint16, error) {
-	return decode(data, "list of components", func(s *cryptobyte.String, l *[]uint16) bool { return syntax.ReadUint16s(s, l) })
+func unmarshalIDs(data []byte) (l []uint16, err error) {
+	err = decode(data, "list of components", func(s *cryptobyte.String) bool { return syntax.ReadUint16s(s, &l) })
+	return l, err
 }
 
 // UpdateComponent applies the updates a commit holds for one component, in their order; old is nil if the
