@@ -32,6 +32,14 @@ func isAway(err error) bool {
 	return errors.As(err, &status) && status.code == api.CodeHubUnreachable
 }
 
+// isKept reports whether a message is to be kept until its hub takes it, however long that takes: the hub cannot be
+// reached, or it is another provider's and we are asked to come back later.
+func (e *engine) isKept(r *room, err error) bool {
+	var status *statusError
+	later := errors.As(err, &status) && (status.status == api.StatusRateLimited || status.status == api.StatusUnavailable)
+	return isAway(err) || later && r.id.Provider() != e.user.Provider()
+}
+
 // answered notes that the room's hub is there, if that is what the outcome of an operation tells.
 func (e *engine) answered(r *room, err error) {
 	var status *statusError

@@ -134,7 +134,7 @@ func (e *engine) runOutbox(ctx context.Context, r *room) {
 			return
 		}
 		body, err := e.callHub(ctx, l, api.OpSubmitMessage, r, sent.request)
-		if isAway(err) {
+		if e.isKept(r, err) {
 			e.awaitHub(ctx, r)
 			continue
 		}
