@@ -123,7 +123,7 @@ function showBanner() {
     const texts = {
       offline: t('chat.offline'), reconnecting: t('chat.reconnecting'), error: sentence(state.error), '': '',
       identity: t('chat.identity_changed', { domain: state.changedIdentities?.[0] ?? '' }),
-      away: t('chat.hub_away', { domain: current()?.hub ?? '' }),
+      away: t('chat.hub_away', { domain: current()?.hub ?? '' }), held: t('chat.held'),
     };
     setText(byId('banner-text'), texts[kind]);
     byId('banner-reload').hidden = kind !== 'error';
@@ -136,7 +136,8 @@ function bannerKind() {
   if (state.state !== 'ready') return '';
   if (!state.online) return state.connecting && navigator.onLine ? 'reconnecting' : 'offline';
   if (state.changedIdentities?.length) return 'identity';
-  return current()?.hubAway && current().id === roomOfHash() ? 'away' : '';
+  const room = current()?.id === roomOfHash() ? current() : undefined;
+  return room?.hubAway ? 'away' : room?.held ? 'held' : '';
 }
 
 /** @param {Room[]|null} next */

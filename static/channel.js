@@ -10,7 +10,7 @@
 /** @typedef {{code: string, text?: string}} EngineError */
 /** @typedef {{uri: string, name: string, displayName: string, client: string}} Me */
 /** @typedef {{state: 'loading'|'ready'|'error', online: boolean, connecting: boolean, me: Me, error?: EngineError, startMs?: number}} State */
-/** @typedef {{id: string, name: string, kind: 'direct'|'group', peer?: string, unread: number, lastText: string, lastSender: string, lastTime: number, members: number, canSend: boolean, canManage: boolean, removed: boolean, hub: string, hubAway: boolean}} Room */
+/** @typedef {{id: string, name: string, kind: 'direct'|'group', peer?: string, unread: number, lastText: string, lastSender: string, lastTime: number, members: number, canSend: boolean, canManage: boolean, removed: boolean, hub: string, hubAway: boolean, held: boolean}} Room */
 /** @typedef {{code: string, who: string, whom: string, me: boolean, name: string}} Notice */
 /** @typedef {{id: string, key: string, room: string, mine: boolean, state: 'sending'|'sent'|'failed'|'received', sender: string, senderName: string, text: string, time: number, kind: 'message'|'notice', notice?: Notice, error?: EngineError, reportable?: boolean}} Message */
 /** @typedef {{user: string, name: string, displayName: string, me?: boolean}} Person */

@@ -295,6 +295,7 @@ var german = map[string]string{
 	"chat.offline":           "Du bist offline. Schreib ruhig weiter; gesendet wird, sobald du wieder verbunden bist.",
 	"chat.reconnecting":      "Verbindung wird wieder aufgebaut …",
 	"chat.hub_away":          "Der Server dieses Raums ({domain}) ist nicht erreichbar. Deine Nachrichten sind aufgehoben und werden gesendet, sobald er antwortet.",
+	"chat.held":              "Neues aus diesem Raum wartet, bis sich der Server eines Mitglieds ausgewiesen hat. Danach wird immer wieder gefragt.",
 	"chat.identity_changed":  "{domain} weist sich anders aus als bisher. Solange du das nicht annimmst, kommt von Leuten, die dort neu sind, nichts an. Frag bei {domain} nach, ob das seine Richtigkeit hat.",
 	"chat.identity_accept":   "Neue Identität annehmen",
 	"chat.unread.one":        "{n} ungelesene Nachricht",

@@ -296,6 +296,7 @@ var english = map[string]string{
 	"chat.offline":           "You are offline. You can go on writing; it is sent when you are back.",
 	"chat.reconnecting":      "Connecting again …",
 	"chat.hub_away":          "The server of this room ({domain}) cannot be reached. Your messages are kept and sent as soon as it answers.",
+	"chat.held":              "News of this room wait until the server of one of its members has shown its identity. That is asked for again and again.",
 	"chat.identity_changed":  "{domain} identifies itself differently than before. Until you accept that, nothing comes in from people who are new there. Ask somebody at {domain} whether this is right.",
 	"chat.identity_accept":   "Accept the new identity",
 	"chat.unread.one":        "{n} unread message",

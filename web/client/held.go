@@ -55,6 +55,7 @@ func (e *engine) receive(b *batch, id mimi.RoomID, cursor uint64, message []byte
 	case heldForRoots:
 		r := e.roomFor(id)
 		r.blocked = true
+		b.then = append(b.then, func() { e.roomsChanged = true })
 		e.hold(b, r, cursor, message)
 	case heldForEpoch:
 		r := e.rooms[id]
@@ -138,6 +139,7 @@ func (e *engine) releaseNext(r *room) (more bool, err error) {
 
 // released ends the waiting of a room: what is left is only of epochs to come.
 func (e *engine) released(r *room) error {
+	e.roomsChanged = e.roomsChanged || r.blocked
 	r.releasing, r.blocked = false, false
 	if len(r.held) > 0 {
 		e.awaitGap(r)

@@ -321,7 +321,7 @@ func (e *engine) roomView(r *room) RoomView {
 		ID: r.id.String(), Name: r.rec.name, Kind: "group", Unread: r.rec.unread,
 		LastText: r.rec.lastText, LastTime: r.sortTime(), Members: r.rec.members,
 		CanSend: r.rec.canSend && !r.rec.removed, CanManage: r.rec.canManage && !r.rec.removed, Removed: r.rec.removed,
-		HubAway: r.away, Hub: r.id.Provider().Host(),
+		HubAway: r.away, Hub: r.id.Provider().Host(), Held: r.blocked,
 	}
 	if u, err := mimi.ParseUserID(r.rec.lastSender); err == nil {
 		v.LastSender = e.name(u)

@@ -90,6 +90,9 @@ func TestCR2EventsWaitForRoots(t *testing.T) {
 		if lines := bob.lines(club.ID); len(lines) != 1 || bob.room("Klub") != "" {
 			t.Errorf("Bob's room went on without the root: %q", lines)
 		}
+		if v := bob.view(club.ID); !v.Held || bob.view(ab).Held {
+			t.Errorf("it is not told that the room waits: %+v", v)
+		}
 		if lines := alice.lines(club.ID); slices.Contains(lines, "Bob: mine") {
 			t.Error("a message of an epoch before was accepted")
 		}
@@ -102,6 +105,9 @@ func TestCR2EventsWaitForRoots(t *testing.T) {
 		slices.Sort(want)
 		agree(t, club.ID, []*agent{alice, bob, cathy}, want...)
 		bob.awaitRoom("Klub")
+		if bob.view(club.ID).Held {
+			t.Error("it is told that the room waits when nothing does")
+		}
 		left, err := bob.store.Range(ctx, "u|"+bob.user.String()+"|held|", "", "", 0, false)
 		must(t, err)
 		if len(left) != 0 {

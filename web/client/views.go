@@ -58,6 +58,7 @@ type RoomView struct {
 	Removed    bool   // the user is no longer in the room; its timeline stays
 	Hub        string // domain of the provider that orders the room
 	HubAway    bool   // it cannot be reached now; what is to be sent waits
+	Held       bool   // news wait until the identity of a provider of some member can be checked
 	Waiting    bool   // the other has been asked and has not agreed yet: nothing can be written
 }
 
