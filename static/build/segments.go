@@ -30,8 +30,9 @@ type segment struct {
 
 func (s segment) end() int { return s.offset + len(s.data) }
 
-// joinSegments returns the module with fewer data segments; the memory that it starts with is the same.
-func joinSegments(module []byte) ([]byte, error) {
+// joinSegments returns the module with fewer data segments; the memory that it starts with is the same but for what the
+// changes do to the joined segments.
+func joinSegments(module []byte, changes ...func([]segment) error) ([]byte, error) {
 	const header = 8
 	if len(module) < header {
 		return nil, errModule
@@ -48,7 +49,13 @@ func joinSegments(module []byte) ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			body = writeSegments(join(segments))
+			segments = join(segments)
+			for _, change := range changes {
+				if err := change(segments); err != nil {
+					return nil, err
+				}
+			}
+			body = writeSegments(segments)
 		}
 		out = append(out, id)
 		out = binary.AppendUvarint(out, uint64(len(body)))
