@@ -233,6 +233,16 @@ func (d *Device) Claim(ctx context.Context, c *Conn, id mimi.RoomID, target mimi
 	return wire.UnmarshalKeyMaterialResponse(body)
 }
 
+// Grant lets somebody fetch the KeyPackages of the device's user.
+func (d *Device) Grant(ctx context.Context, c *Conn, requester mimi.UserID) error {
+	entry := wire.ConsentEntry{ConsentOperation: wire.ConsentGrant, RequesterURI: requester, TargetURI: d.User}
+	body, err := entry.Bytes()
+	if err == nil {
+		_, err = c.Call(ctx, api.OpConsent, "", body)
+	}
+	return err
+}
+
 // View is what the device's epoch of a room says.
 func (d *Device) View(id mimi.RoomID) (*room.View, error) {
 	g := d.Rooms[id]

@@ -190,6 +190,11 @@ func (d *driver) newRoom(ctx context.Context, clients []*client, senders int) (m
 func (d *driver) addAll(ctx context.Context, first *client, id mimi.RoomID, others []*client) error {
 	var changes []servertest.Propose
 	for _, c := range others {
+		if c.User.Provider() != first.User.Provider() {
+			if err := c.Grant(ctx, c.c, first.User); err != nil {
+				return err
+			}
+		}
 		resp, err := first.Claim(ctx, first.c, id, c.User)
 		if err != nil {
 			return err

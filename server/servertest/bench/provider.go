@@ -202,7 +202,7 @@ func provide(o options) error {
 		return errors.Join(err, errors.New("no roots"))
 	}
 	s, err := server.New(context.Background(), server.Config{Domain: st.Domain, Data: st.Data, Listen: "127.0.0.1:443", TLSCert: st.Cert, TLSKey: st.Key,
-		PeerRoots: pool, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		PeerRoots: pool, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		PeerDial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			to, ok := st.Addresses[address]
 			if !ok {
