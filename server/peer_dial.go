@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -30,11 +31,18 @@ func (c Config) dialPublic() func(ctx context.Context, network, addr string) (ne
 	return dialer.DialContext
 }
 
-var (
-	sharedAddresses = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598, Section 7
-	thisNetwork     = netip.MustParsePrefix("0.0.0.0/8")     // RFC 1122, Section 3.2.1.3
-	translated      = netip.MustParsePrefix("64:ff9b::/96")  // RFC 6052, Section 2.1
-)
+// notPublic are addresses that are no host's of the public network, or lead to another address that they hold.
+var notPublic = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),      // RFC 1122, Section 3.2.1.3
+	netip.MustParsePrefix("100.64.0.0/10"),  // RFC 6598, Section 7
+	netip.MustParsePrefix("240.0.0.0/4"),    // RFC 1112, Section 4
+	netip.MustParsePrefix("::/96"),          // RFC 4291, Section 2.5.5.1
+	netip.MustParsePrefix("64:ff9b::/96"),   // RFC 6052, Section 2.1
+	netip.MustParsePrefix("64:ff9b:1::/48"), // RFC 8215, Section 3
+	netip.MustParsePrefix("2001::/32"),      // RFC 4380, Section 2.6
+	netip.MustParsePrefix("2002::/16"),      // RFC 3056, Section 2
+	netip.MustParsePrefix("fec0::/10"),      // RFC 3879, Section 4
+}
 
 // mayDial reports whether addr is public, or no less so than the address we listen on.
 func mayDial(addr, own netip.Addr) bool {
@@ -44,5 +52,5 @@ func mayDial(addr, own netip.Addr) bool {
 	case addr.IsPrivate():
 		return own.IsPrivate() || own.IsLoopback()
 	}
-	return addr.IsGlobalUnicast() && !sharedAddresses.Contains(addr) && !thisNetwork.Contains(addr) && !translated.Contains(addr)
+	return addr.IsGlobalUnicast() && !slices.ContainsFunc(notPublic, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
