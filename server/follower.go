@@ -16,6 +16,9 @@ import (
 	"kith/web/api"
 )
 
+// maxNotified bounds the events of one request; our own outbox sends fewer.
+const maxNotified = 4096
+
 // follower takes what other providers' hubs distribute to our users. It relays: it knows no group, only which of our
 // devices are in a room, from the KeyPackages that Welcomes name, from external commits of theirs that come back, and
 // from what they say themselves (NT-12).
@@ -35,6 +38,9 @@ func (f *follower) Notify(ctx context.Context, id mimi.RoomID, body []byte) erro
 	list, err := wire.SplitFanoutMessages(body)
 	if err != nil {
 		return opBadRequest
+	}
+	if len(list) > maxNotified {
+		return opTooLarge // one transaction, for which everybody here would wait
 	}
 	r, err := f.acquire(ctx, id, list)
 	if r == nil || err != nil {

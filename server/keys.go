@@ -204,7 +204,8 @@ func (m *messenger) foreignMaterial(ctx context.Context, req *wire.KeyMaterialRe
 	}
 	given := len(resp.Clients)
 	resp.Clients = slices.DeleteFunc(resp.Clients, func(c wire.ClientKeyMaterial) bool {
-		return slices.Contains(skip, c.ClientURI) || c.KeyPackage != nil && !m.checkForeignPackage(&c, req.TargetUser, roots)
+		return slices.Contains(skip, c.ClientURI) || c.KeyPackage != nil && (!slices.Contains(req.AcceptableCipherSuites, c.KeyPackage.CipherSuite) ||
+			!m.checkForeignPackage(&c, req.TargetUser, roots))
 	})
 	if len(resp.Clients) != given {
 		resp.UserStatus = userStatus(resp.Clients)

@@ -206,6 +206,7 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:      5 * time.Minute, // a large static file on a slow line; sockets are taken over and not bound by it
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnState:         newConnLimit().state,
 		ErrorLog:          slog.NewLogLogger(dropText{log.Handler()}, slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return context.Background() },
 	}
