@@ -141,6 +141,8 @@ func (m *messenger) answerPeer(w http.ResponseWriter, endpoint string, answer []
 	switch {
 	case e.status == http.StatusTooManyRequests, e == opBusy:
 		w.Header().Set("Retry-After", "1")
+	case e == opSuspended:
+		w.Header().Set("Retry-After", "120")
 	case e.status == http.StatusServiceUnavailable, e.status == http.StatusInsufficientStorage:
 		w.Header().Set("Retry-After", "30")
 	}

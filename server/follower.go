@@ -303,6 +303,8 @@ func (p *peers) ask(ctx context.Context, domain mimi.ProviderID, endpoint string
 		return a.body, nil
 	case a.status == http.StatusBadRequest:
 		return nil, opBadRequest
+	case a.refusesUs():
+		return nil, opPeerRefused
 	case a.status == http.StatusForbidden, a.status == http.StatusUnauthorized:
 		return nil, opNotAllowed
 	case a.status == http.StatusNotFound, a.status == http.StatusGone:

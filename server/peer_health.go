@@ -75,7 +75,7 @@ func (p *peers) failed(ctx context.Context, q *peer, err error) {
 func (p *peers) answered(q *peer, endpoint string, a *peerAnswer) {
 	problem := ""
 	switch {
-	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden && strings.TrimSpace(string(a.body)) == api.CodePeerRefused:
+	case a.status == http.StatusUnauthorized, a.refusesUs():
 		problem = peerRefuses
 	case a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable:
 		problem = peerBusy
@@ -86,6 +86,11 @@ func (p *peers) answered(q *peer, endpoint string, a *peerAnswer) {
 	if problem == "" && endpoint != endpointNotify { // the outbox knows itself what became of what it sent
 		p.alive(q.domain)
 	}
+}
+
+// refusesUs reports whether a provider says that it wants nothing to do with us, as ours do.
+func (a *peerAnswer) refusesUs() bool {
+	return a.status == http.StatusForbidden && strings.TrimSpace(string(a.body)) == api.CodePeerRefused
 }
 
 // peerProblem finds the word for why there is no answer.

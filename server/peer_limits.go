@@ -71,7 +71,7 @@ type admission struct {
 func (m *messenger) admitPeer(from mimi.ProviderID) (*admission, error) {
 	q := m.peers.get(from)
 	if !m.peers.admits(q) {
-		return nil, opPeerRefused
+		return nil, q.turnedAway()
 	}
 	if m.serving.Add(1) > maxPeersInFlight {
 		m.serving.Add(-1)

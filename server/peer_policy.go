@@ -49,6 +49,16 @@ func (p *peers) admits(q *peer) bool {
 	return true
 }
 
+// turnedAway is the refusal of a provider that is not admitted. Being suspended passes: what it has for us is to wait.
+func (q *peer) turnedAway() *opError {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.suspended {
+		return opSuspended
+	}
+	return opPeerRefused
+}
+
 // setMode decides with which providers anything is exchanged. also is carried out in the same transaction.
 func (p *peers) setMode(ctx context.Context, mode peerMode, also func(*db.Tx) error) error {
 	err := p.db.Write(ctx, func(tx *db.Tx) error {

@@ -56,6 +56,7 @@ var (
 	opDiskFull     = &opError{api.StatusDiskFull, api.CodeDiskFull}
 	opHubAway      = &opError{api.StatusUnavailable, api.CodeHubUnreachable}
 	opBusy         = &opError{api.StatusUnavailable, "busy"} // to other providers only
+	opSuspended    = &opError{api.StatusUnavailable, "suspended"}
 	opPeerRefused  = &opError{api.StatusForbidden, api.CodePeerRefused}
 )
 

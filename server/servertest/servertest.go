@@ -29,7 +29,8 @@ type Account struct {
 	Session int64
 }
 
-// Accounts makes accounts with a session each in the database of dir, which may belong to a running server or to none.
+// Accounts makes accounts with a session each in the database of dir, which may belong to a running server or to none. The
+// first one is an administrator.
 func Accounts(ctx context.Context, dir string, domain mimi.ProviderID, now time.Time, names ...string) ([]Account, error) {
 	store, err := db.Open(ctx, dir, db.Options{Now: func() time.Time { return now }})
 	if err != nil {
@@ -38,7 +39,7 @@ func Accounts(ctx context.Context, dir string, domain mimi.ProviderID, now time.
 	accounts := make([]Account, len(names))
 	err = store.Write(ctx, func(tx *db.Tx) error {
 		for i, name := range names {
-			if accounts[i], err = account(tx, domain, now, name); err != nil {
+			if accounts[i], err = account(tx, domain, now, name, i == 0); err != nil {
 				return err
 			}
 		}
@@ -47,12 +48,12 @@ func Accounts(ctx context.Context, dir string, domain mimi.ProviderID, now time.
 	return accounts, errors.Join(err, store.Close())
 }
 
-func account(tx *db.Tx, domain mimi.ProviderID, now time.Time, name string) (Account, error) {
+func account(tx *db.Tx, domain mimi.ProviderID, now time.Time, name string, admin bool) (Account, error) {
 	user, err := mimi.NewUserID(domain, name)
 	if err != nil {
 		return Account{}, err
 	}
-	id, err := tx.AddAccount(db.Account{Username: name, DisplayName: "Display " + name, CreatedAt: now.UnixMilli()})
+	id, err := tx.AddAccount(db.Account{Username: name, DisplayName: "Display " + name, Admin: admin, CreatedAt: now.UnixMilli()})
 	if err != nil {
 		return Account{}, err
 	}

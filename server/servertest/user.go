@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +63,27 @@ func (u *User) Link() *Link { return u.provider.net.Internet.Link(u.place(), u.p
 func (n *Net) Client(place string) *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: n.Internet.Dialer(place), DisableKeepAlives: true,
 		TLSClientConfig: &tls.Config{RootCAs: n.CA.Roots(), Time: n.now}}}
+}
+
+// Page asks the provider for a page as the user's browser does, with a form if there is one, and returns its status and text.
+func (u *User) Page(ctx context.Context, path string, form url.Values) (int, string, error) {
+	method, body := http.MethodGet, ""
+	if form != nil {
+		method, body = http.MethodPost, form.Encode()
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "https://"+u.provider.Domain.Host()+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	r.Header.Set("Cookie", "kith_session="+u.Account.Token)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := u.http.Transport.RoundTrip(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text), err
 }
 
 // SetSkew sets the clock of the device wrong by so much.
