@@ -36,6 +36,12 @@ func (tx *Tx) SetMemberMessages(room, device, fromEvent int64, messages bool) er
 	return members.setMessages(tx, room, device, fromEvent, messages)
 }
 
+// HostedRoomsOf returns the URIs of the rooms of ours whose events a device receives now.
+func (tx *Tx) HostedRoomsOf(device int64) ([]string, error) {
+	return collect(tx, `SELECT r.uri FROM member m JOIN room r ON r.id = m.room
+		WHERE m.device = ? AND m.to_event IS NULL AND r.hub IS NULL ORDER BY r.id`, []any{device}, scanString)
+}
+
 // Members returns the devices that receive a room's events now, in the order of their registration.
 func (tx *Tx) Members(room int64) ([]Member, error) {
 	return collect(tx, `SELECT m.device, d.client, m.messages FROM member m JOIN device d ON d.id = m.device

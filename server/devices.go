@@ -26,8 +26,8 @@ func (s *socket) devices() ([]byte, error) {
 }
 
 // removeDevice forgets one of the user's devices. From now on it gets nothing, nobody can add it to a room, and the
-// browser it was has to sign in again, as a new device. Its leaves are for the user's other devices to remove: the server
-// is no member of any group.
+// browser it was has to sign in again, as a new device. The hub takes it out of our rooms; in rooms elsewhere its leaves are
+// for the user's other devices to remove.
 func (s *socket) removeDevice(r *api.Request) error {
 	client, err := mimi.ParseClientID(r.Target)
 	if err != nil || len(r.Body) > 0 {
@@ -36,22 +36,24 @@ func (s *socket) removeDevice(r *api.Request) error {
 	if user, ok := client.User(); !ok || user != s.account.User {
 		return opUnknown
 	}
-	var device int64
-	err = s.m.DB.Write(s.context, func(tx *db.Tx) error {
-		d, err := tx.DeviceByClient(client.String())
-		if err != nil {
-			return err
-		}
-		device = d.ID
-		return tx.DeleteDevice(d.ID)
+	var d db.Device
+	err = s.m.DB.Read(s.context, func(tx *db.Tx) (err error) {
+		d, err = tx.DeviceByClient(client.String())
+		return err
 	})
+	if err == nil {
+		err = s.m.evictDevice(s.context, d)
+	}
+	if err == nil {
+		err = s.m.DB.Write(s.context, func(tx *db.Tx) error { return tx.DeleteDevice(d.ID) })
+	}
 	if errors.Is(err, db.ErrNotFound) {
 		return nil // gone already: the answer may have been lost
 	}
 	if err != nil {
 		return err
 	}
-	if other := s.m.fanout.socketOf(device); other != nil && other != s {
+	if other := s.m.fanout.socketOf(d.ID); other != nil && other != s {
 		other.end(api.CloseSignedOut, api.ReasonSignedOut)
 	}
 	return nil

@@ -45,7 +45,7 @@ type messenger struct {
 	messengerConfig
 	domain   mimi.ProviderID
 	root     *identity.Root
-	hub      hub
+	hub      *localHub
 	follower *follower
 	peers    *peers
 	outbox   *outbox
@@ -261,6 +261,9 @@ func (m *messenger) prune() {
 		err := m.DB.Write(m.context, func(tx *db.Tx) error { return errors.Join(tx.PruneKeyPackages(), tx.PruneJoinIntents()) })
 		if err != nil && !errors.Is(err, context.Canceled) {
 			m.Log.Warn("what has expired was not removed", "error", err.Error())
+		}
+		if err := m.EvictDisabled(m.context); err != nil && m.context.Err() == nil { // what the command line did while we were down
+			m.Log.Warn("devices of disabled accounts not taken out of rooms", "error", err.Error())
 		}
 		timer.Reset(pruneEvery)
 	}

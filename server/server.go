@@ -46,6 +46,8 @@ type chat interface {
 	ChangePeer(ctx context.Context, domain mimi.ProviderID, change peerChange, seen []string, also func(*db.Tx) error) error
 	// SetPeerMode decides with which ones anything is exchanged.
 	SetPeerMode(ctx context.Context, mode peerMode, also func(*db.Tx) error) error
+	// EvictDisabled takes the devices of disabled accounts out of our rooms.
+	EvictDisabled(ctx context.Context) error
 	// SignOutUser ends the sockets of an account.
 	SignOutUser(username string)
 	// SignOut ends the sockets of a session.

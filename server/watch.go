@@ -66,5 +66,8 @@ func (s *Server) look(ctx context.Context, last int64) (int64, error) {
 	for _, name := range names {
 		s.chat.SignOutUser(name)
 	}
+	if err == nil && len(names) > 0 {
+		err = s.chat.EvictDisabled(ctx)
+	}
 	return last, err
 }

@@ -2,10 +2,12 @@ package servertest_test
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 	"time"
 
+	"kith/server"
 	"kith/server/servertest"
 	"kith/web/client"
 )
@@ -238,4 +240,40 @@ func TestNamesAcrossProviders(t *testing.T) {
 		until(t, "cathy's name", called(alice, "mimi://c.example/u/cathy", name(cathy)))
 		until(t, "cathy's name at bob's", called(bob, "mimi://c.example/u/cathy", name(cathy)))
 	})
+}
+
+// TestDisabledAccountLeavesRooms: the hub takes the devices of a disabled account out of its rooms; who is online commits.
+func TestDisabledAccountLeavesRooms(t *testing.T) {
+	providers(t, func(_ *servertest.Net, a, b, _ *servertest.Provider) {
+		alice, dave, bob := a.User("alice"), a.User("dave"), b.User("bob")
+		online(t, alice, dave, bob)
+		must(t, servertest.Acquaint(ctx, alice, bob))
+		club, err := alice.Session.NewGroup(ctx, "club", []string{"dave", "bob@b.example"})
+		must(t, err)
+		until(t, "dave and bob are in", func() bool { return has(dave, club.ID)() && has(bob, club.ID)() })
+		must(t, server.UserCommand(ctx, server.Config{Data: a.Dir}, io.Discard, "disable", []string{"dave"}, "", false))
+		devices := func(u *servertest.User) map[string]int {
+			list, _ := u.Session.Members(ctx, club.ID)
+			count := map[string]int{}
+			for _, m := range list {
+				count[m.Name] = m.Devices
+			}
+			return count
+		}
+		for _, u := range []*servertest.User{alice, bob} {
+			until(t, "dave's device is out", func() bool {
+				return len(devices(u)) == 3 && total(devices(u)) == 2
+			})
+		}
+		_, err = bob.Session.Send(ctx, club.ID, "still here")
+		must(t, err)
+		sees(t, alice, club.ID, "still here")
+	})
+}
+
+func total(count map[string]int) (n int) {
+	for _, c := range count {
+		n += c
+	}
+	return n
 }
