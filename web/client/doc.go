@@ -23,7 +23,11 @@
 // and merged only when it comes back in the stream, where the hub has put it in order. Whoever loses a race drops the
 // staged commit, drains, and stages the same wish upon the new epoch. New rooms are changes too: create, invite, add
 // (chats.go). A device that is not in a room where it should be, or whose state fell behind, joins by an external
-// commit (join.go).
+// commit (join.go), and so does whoever has a join link (links.go).
+//
+// Nobody commits his own removal: who leaves proposes it, and with the hub's answer it counts (leave.go). Devices that
+// were lost are taken out of all rooms by those that are left (devices.go). What a commit has done is told by who wanted
+// it, who need not be who committed (notices.go); what people may do is read from the room's roles (membership.go).
 //
 // # Rooms across providers
 //

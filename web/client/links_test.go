@@ -192,3 +192,66 @@ func TestJoinByLinkWithoutHub(t *testing.T) {
 		}
 	})
 }
+
+// A link leads into rooms of other providers, too: whoever joins there is one of the others, can leave, and is heard.
+func TestGI2JoinByLinkElsewhere(t *testing.T) {
+	ctx := context.Background()
+	world(t, func(h *hub) {
+		alice, bob := h.join("alice"), h.join("bob@b.example")
+		room := group(t, "Club", alice)
+		offer, err := alice.session.MakeLink(ctx, room)
+		must(t, err)
+		v, err := bob.session.Join(ctx, offer)
+		must(t, err)
+		if d := bob.details(v.ID); d.HostOurs || d.Host != "a.example" {
+			t.Errorf("hosted by %q, ours %v", d.Host, d.HostOurs)
+		}
+		bob.send(room, "hi")
+		alice.sees(room, "Bob: hi")
+		if m := alice.member(room, "bob@b.example"); m.Role.Name != "member" {
+			t.Errorf("bob is %+v", m)
+		}
+		h.hubAway(true)
+		if err := bob.session.Leave(ctx, room); codeOf(err) != client.CodeHubUnreachable {
+			t.Errorf("left a room whose server does not answer: %v", err)
+		}
+		bob.restart()
+		h.hubAway(false)
+		bob.until("left all the same", func() bool { return bob.view(room).Removed })
+		alice.told(room, "left Bob Bob")
+		bob.until("the provider to be told", func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return len(h.left) == 1
+		})
+	})
+}
+
+// In a group between organisations everybody is listed as one of his own.
+func TestRP11FirmTellsOrganisationsApart(t *testing.T) {
+	ctx := context.Background()
+	world(t, func(h *hub) {
+		alice, bob, carol := h.join("alice"), h.join("bob@b.example"), h.join("carol")
+		v, err := alice.session.NewGroupOf(ctx, "firm", "Deal", []string{"bob@b.example"})
+		must(t, err)
+		bob.awaitRoom("Deal")
+		must(t, alice.session.AddMembers(ctx, v.ID, []string{"carol"}))
+		carol.awaitRoom("Deal")
+		for name, organisation := range map[string]string{"bob@b.example": "b.example", "carol": "a.example"} {
+			if r := alice.member(v.ID, name).Role; r.Name != "user" || r.Organisation != organisation {
+				t.Errorf("%s is %+v", name, r)
+			}
+		}
+		i := slices.IndexFunc(alice.member(v.ID, "bob@b.example").Roles, func(r client.RoleView) bool {
+			return r.Name == "organisation_admin" && r.Organisation == "b.example"
+		})
+		if i < 0 {
+			t.Fatalf("bob cannot be made an admin of his own: %+v", alice.member(v.ID, "bob@b.example").Roles)
+		}
+		must(t, alice.session.SetRole(ctx, v.ID, "bob@b.example", alice.member(v.ID, "bob@b.example").Roles[i].Index))
+		bob.until("admin", func() bool { return bob.role(v.ID, "bob") == "organisation_admin" })
+		if m := bob.member(v.ID, "carol@a.example"); m.CanRemove || m.CanBan || len(m.Roles) > 0 {
+			t.Errorf("an admin of b.example may do to people of a.example: %+v", m)
+		}
+	})
+}

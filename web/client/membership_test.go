@@ -141,6 +141,27 @@ func TestUP11LeaveIsOneBundle(t *testing.T) {
 	})
 }
 
+// Who leaves a group in which nobody else is has nobody to commit that, and is out all the same.
+func TestUP11LeavingAlone(t *testing.T) {
+	world(t, func(h *hub) {
+		alice := h.join("alice")
+		alice2 := h.device("alice")
+		room := group(t, "Club", alice)
+		alice2.awaitRoom("Club")
+		must(t, alice.session.Leave(context.Background(), room))
+		for _, a := range []*agent{alice, alice2} {
+			a.until("out", func() bool { return a.view(room).Removed })
+			must(t, a.session.DeleteRoom(context.Background(), room))
+			a.restart()
+			a.until("online", func() bool { return a.state().Online })
+			synctest.Wait()
+			if n := len(a.rooms()); n != 0 {
+				t.Errorf("%d rooms after a restart", n)
+			}
+		}
+	})
+}
+
 // A leave that is under way survives lost answers and the death of the browser.
 func TestLeaveSurvivesTheBrowser(t *testing.T) {
 	for _, applied := range []bool{false, true} {
