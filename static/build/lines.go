@@ -15,6 +15,7 @@ import (
 // by its references to tables by address and to other data.
 const (
 	headerCount  = 8
+	headerNames  = 32
 	headerUnits  = 40 // names of files, by compilation unit
 	headerTables = 56 // tables by address
 	headerLookup = 64 // pairs of an entry and where its function is described; then the descriptions

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// compiled is a small program, compiled as the engine is.
-func compiled(t *testing.T) []byte {
+// compiled is a program of testdata, compiled as the engine is.
+func compiled(t *testing.T, program string) []byte {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "trace.wasm")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-gcflags=all=-l", "-o", file, "./testdata/trace")
+	file := filepath.Join(t.TempDir(), "program.wasm")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-gcflags=all=-l", "-o", file, "./testdata/"+program)
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -28,7 +28,7 @@ func compiled(t *testing.T) []byte {
 
 // A program without lines does what it did: stacks grow, garbage is collected, deferred calls run, panics are recovered.
 func TestProgramRunsWithoutLines(t *testing.T) {
-	module := compiled(t)
+	module := compiled(t, "trace")
 	changed, err := joinSegments(module, dropLines)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func runModule(t *testing.T, module []byte) string {
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("there is no node to run WebAssembly")
 	}
-	file := filepath.Join(t.TempDir(), "trace.wasm")
+	file := filepath.Join(t.TempDir(), "program.wasm")
 	if err := os.WriteFile(file, module, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func describe(data []byte) (list []described) {
 
 // For each function the runtime finds what it found, but for what only traces need.
 func TestDropLinesKeepsTheRest(t *testing.T) {
-	data := funcTableOf(t, compiled(t))
+	data := funcTableOf(t, compiled(t, "trace"))
 	before := describe(data)
 	size := len(data)
 	lines, defers := 0, 0
@@ -171,7 +171,7 @@ func TestDropLinesKeepsTheRest(t *testing.T) {
 }
 
 func TestDropLinesRefuses(t *testing.T) {
-	data := funcTableOf(t, compiled(t))
+	data := funcTableOf(t, compiled(t, "trace"))
 	if err := dropLines([]segment{{0, data[1:]}}); err != errFuncTable {
 		t.Errorf("no table: %v", err)
 	}
