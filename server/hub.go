@@ -227,7 +227,11 @@ func (h *localHub) Update(ctx context.Context, from room.Origin, id mimi.RoomID,
 	if outcome.Next == nil {
 		return h.updateRefused(ctx, r, requestHash(body), &outcome.Response)
 	}
-	return h.commit(r, requestHash(body), outcome)
+	answer, err := h.commit(r, requestHash(body), outcome)
+	if err == nil && req.IsCommit() {
+		h.renew(r)
+	}
+	return answer, err
 }
 
 // updateRefused answers a refused update, unless it was accepted before (UP-13).

@@ -1,12 +1,17 @@
 package servertest_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"testing"
 	"time"
 
+	"kith/db"
+	"kith/mimi/identity"
+	"kith/mimi/mls"
+	"kith/mimi/room"
 	"kith/server"
 	"kith/server/servertest"
 	"kith/web/client"
@@ -271,9 +276,62 @@ func TestDisabledAccountLeavesRooms(t *testing.T) {
 	})
 }
 
+// hubCertificate is the one by which a room knows its hub.
+func hubCertificate(t *testing.T, p *servertest.Provider, uri string) *identity.Certificate {
+	t.Helper()
+	store, err := db.Open(ctx, p.Dir, db.Options{})
+	must(t, err)
+	defer store.Close()
+	var row db.Room
+	must(t, store.Read(ctx, func(tx *db.Tx) (err error) {
+		row, err = tx.RoomByURI(uri)
+		return err
+	}))
+	hub, err := room.Restore(mls.Config{Now: time.Now, Application: &room.Application{}}, row.State, 0)
+	must(t, err)
+	c, err := identity.FromCredential(hub.Sender().Credential)
+	must(t, err)
+	return c
+}
+
 func total(count map[string]int) (n int) {
 	for _, c := range count {
 		n += c
 	}
 	return n
+}
+
+// TestHubRenewsItsCertificate: months later the rooms know the hub by a certificate that is still good, so that whoever
+// comes then can join.
+func TestHubRenewsItsCertificate(t *testing.T) {
+	providers(t, func(n *servertest.Net, a, b, _ *servertest.Provider) {
+		alice, bob := a.User("alice"), b.User("bob")
+		online(t, alice, bob)
+		must(t, servertest.Acquaint(ctx, alice, bob))
+		club, err := alice.Session.NewGroup(ctx, "club", []string{"bob@b.example"})
+		must(t, err)
+		until(t, "bob is in", has(bob, club.ID))
+		alice.Stop()
+		bob.Stop()
+		must(t, errors.Join(a.Stop(), b.Stop()))
+		n.Pass(60 * 24 * time.Hour) // of the 80 for which certificates are issued
+		must(t, errors.Join(a.Start(ctx), b.Start(ctx)))
+		alice.Start()
+		bob.Start()
+		online(t, alice, bob)
+		must(t, alice.Session.Rename(ctx, club.ID, "old club")) // the first commit brings the new certificate along
+		_, err = alice.Session.Send(ctx, club.ID, "and committed by this")
+		must(t, err)
+		sees(t, bob, club.ID, "and committed by this")
+		n.Pass(25 * 24 * time.Hour)
+		if end := hubCertificate(t, a, club.ID).NotAfter; end.Before(n.Now()) {
+			t.Errorf("the room knows the hub by a certificate that has ended at %v", end)
+		}
+		tablet := b.User("bob")
+		online(t, tablet)
+		until(t, "the tablet is in", has(tablet, club.ID))
+		_, err = tablet.Session.Send(ctx, club.ID, "late")
+		must(t, err)
+		sees(t, alice, club.ID, "and committed by this", "late")
+	})
 }

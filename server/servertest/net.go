@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 )
@@ -18,6 +19,7 @@ type Net struct {
 	CA       *CA
 
 	now       func() time.Time
+	passed    atomic.Int64 // nanoseconds, see Pass
 	providers []*Provider
 	users     []*User
 
@@ -28,7 +30,8 @@ type Net struct {
 // NewNet makes an empty world whose clock begins at start.
 func NewNet(start time.Time) (*Net, error) {
 	offset := time.Until(start)
-	n := &Net{Internet: NewInternet(), now: func() time.Time { return time.Now().Add(offset) }}
+	n := &Net{Internet: NewInternet()}
+	n.now = func() time.Time { return time.Now().Add(offset + time.Duration(n.passed.Load())) }
 	var err error
 	n.CA, err = NewCA(n.now)
 	return n, err
@@ -36,6 +39,9 @@ func NewNet(start time.Time) (*Net, error) {
 
 // Now is what all clocks show that are right.
 func (n *Net) Now() time.Time { return n.now() }
+
+// Pass lets time go by at once, for everybody's clock: nobody is there to see it pass.
+func (n *Net) Pass(d time.Duration) { n.passed.Add(int64(d)) }
 
 // Close stops everybody, the users first.
 func (n *Net) Close() error {

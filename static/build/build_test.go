@@ -111,11 +111,24 @@ func TestScriptsUseKnownWords(t *testing.T) {
 	key := regexp.MustCompile(`['"]((?:chat|error|notice)\.[a-z_]+)['"]`)
 	for name, source := range sources(t) {
 		for _, match := range key.FindAllStringSubmatch(source, -1) {
+			// One that ends so is the beginning of several; the rest comes from the engine.
+			if strings.HasSuffix(match[1], "_") && anyWord(words, match[1]) {
+				continue
+			}
 			if words[match[1]] == "" && words[match[1]+".other"] == "" {
 				t.Errorf("%s says %q, which is not in the catalogue", name, match[1])
 			}
 		}
 	}
+}
+
+func anyWord(words map[string]string, prefix string) bool {
+	for key := range words {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // Every module is built, and after those that it imports.

@@ -8,6 +8,24 @@ import (
 	"kith/mimi"
 )
 
+// renew lets a room know the hub by its present certificate: that of the room may be about to expire. The caller holds the
+// room's lock. Where it cannot be proposed now, because of something else that is pending, it is after a later commit.
+//
+// draft-ietf-mimi-protocol-06, Section 7.4
+func (h *localHub) renew(r *liveRoom) {
+	sender := h.authority.HubSender()
+	if r.hub.Sender().Credential.Equal(sender.Credential) {
+		return
+	}
+	outcome, err := r.hub.Rotate(h.millis(), sender)
+	if err == nil && outcome != nil && outcome.Next != nil {
+		_, err = h.commit(r, requestHash(outcome.Events[0].Body), outcome)
+	}
+	if err != nil {
+		h.fault("certificate of the hub not renewed in a room", err)
+	}
+}
+
 // evict takes clients out of one of our rooms: the hub proposes it, the next member that is online commits it. From now on
 // they get no messages.
 //
