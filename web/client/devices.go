@@ -3,7 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
-	"slices"
+	"sort"
 
 	"kith/mimi"
 	"kith/mimi/mls"
@@ -29,8 +29,9 @@ func (e *engine) devices(ctx context.Context) ([]DeviceView, error) {
 		}
 		return nil
 	})
-	slices.SortStableFunc(views, func(a, b DeviceView) int {
-		return cmp.Or(compareFlags(b.Me, a.Me), cmp.Compare(b.Seen, a.Seen))
+	sort.SliceStable(views, func(i, j int) bool {
+		a, b := views[i], views[j]
+		return cmp.Or(compareFlags(b.Me, a.Me), cmp.Compare(b.Seen, a.Seen)) < 0
 	})
 	return views, err
 }

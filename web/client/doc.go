@@ -52,6 +52,7 @@
 //
 // # Limits
 //
-// One connection and one engine at a time; a room's messages go out one by one; text only; timelines are read by page
+// The program has to be small: no fmt.Sscanf, and sort.SliceStable instead of slices.SortFunc, which is compiled anew for
+// each type. One connection and one engine at a time; a room's messages go out one by one; text only; timelines are read by page
 // from the store, records of rooms are kept in memory.
 package client

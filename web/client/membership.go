@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -298,8 +299,9 @@ func (e *engine) members(ctx context.Context, id string) (list []MemberView, err
 		for _, u := range v.Users() {
 			list = append(list, e.memberView(v, u))
 		}
-		slices.SortStableFunc(list, func(a, b MemberView) int {
-			return cmp.Or(compareFlags(a.Banned, b.Banned), compareFlags(b.Me, a.Me))
+		sort.SliceStable(list, func(i, j int) bool {
+			a, b := list[i], list[j]
+			return cmp.Or(compareFlags(a.Banned, b.Banned), compareFlags(b.Me, a.Me)) < 0
 		})
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sort"
 	"strings"
 
 	"kith/mimi"
@@ -162,8 +163,9 @@ func (e *engine) search(ctx context.Context, text string) ([]PersonView, error) 
 	for _, p := range found {
 		list = append(list, p)
 	}
-	slices.SortFunc(list, func(a, b PersonView) int {
-		return cmp.Or(cmp.Compare(a.DisplayName, b.DisplayName), cmp.Compare(a.User, b.User))
+	sort.SliceStable(list, func(i, j int) bool {
+		a, b := list[i], list[j]
+		return cmp.Or(cmp.Compare(a.DisplayName, b.DisplayName), cmp.Compare(a.User, b.User)) < 0
 	})
 	return list, nil
 }

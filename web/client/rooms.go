@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"sort"
 	"strings"
 
 	"kith/mimi"
@@ -297,8 +297,9 @@ func (e *engine) roomList() []RoomView {
 			list = append(list, r)
 		}
 	}
-	slices.SortFunc(list, func(a, b *room) int {
-		return cmp.Or(cmp.Compare(b.sortTime(), a.sortTime()), cmp.Compare(a.id.String(), b.id.String()))
+	sort.SliceStable(list, func(i, j int) bool {
+		a, b := list[i], list[j]
+		return cmp.Or(cmp.Compare(b.sortTime(), a.sortTime()), cmp.Compare(a.id.String(), b.id.String())) < 0
 	})
 	views := make([]RoomView, len(list))
 	for i, r := range list {
