@@ -119,7 +119,27 @@ func describeAndLink(a, b *tab) (link string) {
 	a.look(1280, 800, "light")
 	a.escape()
 	a.told("You made a join link")
+	inGerman(a)
 	return link
+}
+
+// inGerman turns the page to the other language and back: what is shown already changes, too.
+func inGerman(a *tab) {
+	a.click("settings")
+	a.choose("language", "", "Deutsch")
+	a.escape()
+	a.told("Du hast einen Link zum Beitreten erzeugt")
+	a.told("Du hast Bob Example die Rolle „Moderation“ gegeben")
+	a.about()
+	a.until("the role in German", js("member", of("bob", "member-role"))+"?.selectedOptions[0].textContent === 'Moderation'")
+	a.look(390, 844, "light")
+	a.screenshot("info-german")
+	a.look(1280, 800, "light")
+	a.escape()
+	a.click("settings")
+	a.choose("language", "", "English")
+	a.escape()
+	a.told("You made a join link")
 }
 
 // joinByLink: Carol opens the link in a browser where she has to sign in first.
