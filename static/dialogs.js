@@ -84,7 +84,7 @@ export function newGroup(engine, hold, release) {
   const members = new PeopleInput(dialog.querySelector('.people'), engine, true);
   const kinds = dialog.querySelector('.kinds');
   const form = dialog.querySelector('form');
-  const showKind = () => setText(byId('new-group-kind'), t('chat.kind_' + form.elements.kind.value));
+  const showKind = () => setText(byId('new-group-kind'), t(`chat.kind_${form.elements.kind.value}`));
   closable(dialog);
   kinds.addEventListener('change', showKind);
   byId('new-group').addEventListener('click', () => {

@@ -22,7 +22,7 @@ export const roomName = (room) => room.name || t('chat.unnamed');
 /** What people call a role; those of other servers' rooms go by the name they have. @param {import('./channel.js').Role|undefined} role */
 export function roleName(role) {
   if (!role?.name) return '';
-  const key = 'chat.role_' + role.name;
+  const key = `chat.role_${role.name}`;
   const name = known(key) ? t(key) : role.name;
   return role.organisation ? t('chat.role_of', { role: name, organisation: role.organisation }) : name;
 }

@@ -70,6 +70,13 @@ func TestCatalogueHasRoles(t *testing.T) {
 			}
 		}
 	}
+	for _, key := range []string{"remove", "kick", "ban", "unban"} { // what may be done to members, and is asked before
+		for _, form := range []string{"", "_name", "_ask", "_body"} {
+			if english["chat."+key+form] == "" && (key != "unban" || form == "" || form == "_name") {
+				t.Errorf("no words for %q", key+form)
+			}
+		}
+	}
 	for _, kind := range roomKinds {
 		if english["chat.kind_"+kind] == "" || english["chat.kind_"+kind+"_how"] == "" {
 			t.Errorf("no words for the kind %q", kind)
