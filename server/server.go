@@ -4,7 +4,10 @@
 // Invariants. What was answered as accepted is on disk. The text of an internal error never leaves, and no log line holds
 // content, keys, tokens or full URIs of users: requests are logged by route. All time and randomness come in with [Config].
 //
-// Limits. TLS ends here: a proxy in front that ends it itself would hide which provider connects.
+// Limits. TLS ends here: a proxy in front that ends it itself would hide which provider connects. What other providers can
+// make this one do is bounded for each of them and for all together, in requests, memory and time (peer_limits.go), and so
+// is what our users can make it ask of others (abroad.go); there is no bound on what a hub may store here for rooms that
+// our users are in. A provider is identified by certificates that public authorities vouch for; there are no pinned keys.
 package server
 
 import (
