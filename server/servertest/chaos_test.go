@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kith/mimi"
+	"kith/mimi/policy"
 	"kith/server/servertest"
 	"kith/web/client"
 )
@@ -34,6 +35,7 @@ func TestChaos(t *testing.T) {
 	}
 	for seed := *chaosFirst; seed < *chaosFirst+uint64(seeds); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			servertest.Bubble(t, func(t *testing.T) { runChaos(t, seed, dir) })
 		})
@@ -66,8 +68,10 @@ type chaos struct {
 	texts   int
 	written map[string]*writing // by text
 	rooms   []string
-	answers map[string]int // what became of the operations
-	faults  []string       // what must not become of one
+	banned  map[string][]string // by room: who was to be banned
+	kicked  map[string][]string // and who was to be kicked: his devices come back when they connect anew, if they know the room
+	answers map[string]int      // what became of the operations
+	faults  []string            // what must not become of one
 }
 
 // writing is a text that a device has taken on.
@@ -87,7 +91,7 @@ func runChaos(t *testing.T, seed uint64, dir string) {
 	n, err := servertest.NewNet(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))
 	must(t, err)
 	c := &chaos{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 4)), net: n, start: time.Now(), stopped: map[*servertest.User]bool{},
-		written: map[string]*writing{}, answers: map[string]int{}}
+		written: map[string]*writing{}, answers: map[string]int{}, banned: map[string][]string{}, kicked: map[string][]string{}}
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d: go test ./server/servertest -run 'TestChaos' -chaos.first=%d -chaos.seeds=1", seed, seed)
@@ -223,6 +227,7 @@ func (c *chaos) step() {
 		do     func()
 	}{
 		{45, c.send}, {14, c.add}, {9, c.remove}, {5, c.rename}, {6, c.race}, {3, c.newDevice},
+		{4, c.leave}, {6, c.changeRole}, {3, c.kick}, {3, c.ban}, {3, c.unban}, {2, c.chat}, {4, c.link},
 		{4, c.offline}, {4, c.badLine}, {3, c.restart}, {3, c.die}, {4, c.kill}, {2, c.stop}, {7, c.betweenProviders}, {1, c.skew},
 	}
 	total := 0
@@ -307,7 +312,8 @@ func (c *chaos) add() {
 	}
 }
 
-func (c *chaos) remove() {
+// toMember lets somebody do something to a member of a room.
+func (c *chaos) toMember(what string, do func(ctx context.Context, s *client.Session, room, whom string) error) {
 	u, room, ok := c.somebodyOnline(canManage)
 	if !ok {
 		return
@@ -319,7 +325,99 @@ func (c *chaos) remove() {
 		return
 	}
 	whom := pick(c, members)
-	c.op(u, fmt.Sprintf("remove %s from %s", whom, short(room.ID)), func(ctx context.Context, s *client.Session) error { return s.RemoveMember(ctx, room.ID, whom) })
+	c.op(u, fmt.Sprintf("%s %s in %s", what, whom, short(room.ID)), func(ctx context.Context, s *client.Session) error {
+		return do(ctx, s, room.ID, whom)
+	})
+}
+
+func (c *chaos) remove() {
+	c.toMember("remove", func(ctx context.Context, s *client.Session, room, whom string) error {
+		return s.RemoveMember(ctx, room, whom)
+	})
+}
+
+func (c *chaos) kick() {
+	c.toMember("kick", func(ctx context.Context, s *client.Session, room, whom string) error {
+		c.mu.Lock()
+		c.kicked[room] = append(c.kicked[room], whom)
+		c.mu.Unlock()
+		return s.Kick(ctx, room, whom)
+	})
+}
+
+func (c *chaos) ban() {
+	c.toMember("ban", func(ctx context.Context, s *client.Session, room, whom string) error {
+		c.mu.Lock()
+		c.banned[room] = append(c.banned[room], whom)
+		c.mu.Unlock()
+		return s.Ban(ctx, room, whom)
+	})
+}
+
+// unban takes back a ban that was tried, if it was one.
+func (c *chaos) unban() {
+	u, room, ok := c.somebodyOnline(func(r client.RoomView) bool { return r.CanManage && len(c.bannedIn(r.ID)) > 0 })
+	if ok {
+		whom := pick(c, c.bannedIn(room.ID))
+		c.op(u, fmt.Sprintf("unban %s in %s", whom, short(room.ID)), func(ctx context.Context, s *client.Session) error { return s.Unban(ctx, room.ID, whom) })
+	}
+}
+
+func (c *chaos) bannedIn(room string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.banned[room]
+}
+
+// changeRole gives somebody another role; that of an admin more often than not, so that there are some.
+func (c *chaos) changeRole() {
+	role := int(pick(c, []uint32{policy.RoleAdmin, policy.RoleAdmin, policy.RoleAdmin, policy.RoleModerator, policy.RoleMember}))
+	c.toMember(fmt.Sprintf("role=%d for", role), func(ctx context.Context, s *client.Session, room, whom string) error {
+		return s.SetRole(ctx, room, whom, role)
+	})
+}
+
+// link makes a join link, with which somebody comes in.
+func (c *chaos) link() {
+	u, room, ok := c.somebodyOnline(canManage)
+	other := pick(c, c.devices)
+	if !ok || c.stopped[other] {
+		return
+	}
+	joiner := other.Session
+	c.op(u, fmt.Sprintf("link for %s into %s", other.Name, short(room.ID)), func(ctx context.Context, s *client.Session) error {
+		offer, err := s.MakeLink(ctx, room.ID)
+		if err == nil {
+			_, err = joiner.Join(ctx, offer)
+		}
+		return err
+	})
+}
+
+// leave takes somebody out of a room, but nobody who might be the only one who may change it.
+func (c *chaos) leave() {
+	u, room, ok := c.somebodyOnline(func(r client.RoomView) bool { return r.Kind == "group" && !r.CanManage })
+	if ok {
+		c.op(u, "leave "+short(room.ID), func(ctx context.Context, s *client.Session) error { return s.Leave(ctx, room.ID) })
+	}
+}
+
+// chat opens the room of two people, who may be doing the same at this moment.
+func (c *chaos) chat() {
+	u, other := pick(c, c.devices), pick(c, c.devices)
+	if u.Account.User == other.Account.User || c.stopped[u] || c.stopped[other] {
+		return
+	}
+	for _, pair := range [][2]*servertest.User{{u, other}, {other, u}} {
+		whom := pair[1].Account.User.String()
+		c.op(pair[0], "chat with "+whom, func(ctx context.Context, s *client.Session) error {
+			_, err := s.NewChat(ctx, whom)
+			return err
+		})
+		if c.random.IntN(2) == 0 {
+			return
+		}
+	}
 }
 
 func (c *chaos) rename() {
@@ -525,6 +623,13 @@ func (c *chaos) await(what string, cond func() bool) {
 	}
 }
 
+// isAdmin says whether the device's user may change everything about a room.
+func (c *chaos) isAdmin(u *servertest.User, room string) bool {
+	members, err := u.Session.Members(ctx, room)
+	must(c.t, err)
+	return slices.ContainsFunc(members, func(m client.MemberView) bool { return m.Me && uint32(m.Role.Index) == policy.RoleAdmin })
+}
+
 // everyRoomLives lets every device write into every room it is in, and somebody who may change it.
 func (c *chaos) everyRoomLives() {
 	changed := map[string]bool{}
@@ -534,7 +639,7 @@ func (c *chaos) everyRoomLives() {
 				continue
 			}
 			c.write(u, room)
-			if room.CanManage && !changed[room.ID] {
+			if room.CanManage && !changed[room.ID] && c.isAdmin(u, room.ID) {
 				changed[room.ID] = true
 				c.op(u, "final rename of "+room.ID, func(ctx context.Context, s *client.Session) error { return s.Rename(ctx, room.ID, "The end") })
 			}
