@@ -15,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"kith/mimi"
 	"kith/web/api"
 	"kith/web/client"
 )
@@ -178,11 +179,14 @@ func (c *userConn) Close() error {
 
 // Acquaint lets all these users add each other to rooms, as people do who know each other.
 func Acquaint(ctx context.Context, users ...*User) error {
+	said := make(map[[2]mimi.UserID]bool) // by one device of each is enough
 	for _, u := range users {
 		for _, other := range users {
-			if other.Account.User.Provider() == u.Account.User.Provider() {
+			pair := [2]mimi.UserID{u.Account.User, other.Account.User}
+			if pair[0].Provider() == pair[1].Provider() || said[pair] {
 				continue
 			}
+			said[pair] = true
 			if err := u.Session.AcceptRequest(ctx, other.Account.User.String(), ""); err != nil {
 				return err
 			}
