@@ -72,7 +72,7 @@ func (d AppDataDictionary) merge(changes map[ComponentID]*ComponentData) AppData
 			out = append(out, *c)
 		}
 	}
-	slices.SortFunc(out, func(a, b ComponentData) int { return int(a.ID) - int(b.ID) })
+	slices.SortStableFunc(out, func(a, b ComponentData) int { return int(a.ID) - int(b.ID) })
 	return out
 }
 
