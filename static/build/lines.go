@@ -46,12 +46,13 @@ var funcTableMagic = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
 var errFuncTable = errors.New("no table of functions as this version of Go writes it")
 
 // dropLines takes out of the table of functions what only traces need. The table stays where it is and ends in zeros.
-func dropLines(memory segment) error {
-	at := bytes.Index(memory.data, funcTableMagic)
-	if at < 0 {
-		return errFuncTable
+func dropLines(segments []segment) error {
+	for _, s := range segments {
+		if at := bytes.Index(s.data, funcTableMagic); at >= 0 {
+			return rewriteFuncs(s.data[at:])
+		}
 	}
-	return rewriteFuncs(memory.data[at:])
+	return errFuncTable
 }
 
 // rewriteFuncs changes a table of functions in place.

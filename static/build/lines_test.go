@@ -29,7 +29,7 @@ func compiled(t *testing.T, program string) []byte {
 // A program without lines does what it did: stacks grow, garbage is collected, deferred calls run, panics are recovered.
 func TestProgramRunsWithoutLines(t *testing.T) {
 	module := compiled(t, "trace")
-	changed, err := joinSegments(module, coarsenFind, dropLines)
+	changed, err := joinSegments(module, dropLines)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +69,21 @@ func runModule(t *testing.T, module []byte) string {
 // funcTableOf returns the table of functions of a module.
 func funcTableOf(t *testing.T, module []byte) []byte {
 	t.Helper()
-	data, _ := memory(t, module)
-	at := bytes.Index(data, funcTableMagic)
-	if at < 0 {
-		t.Fatal("no table of functions")
+	joined, err := joinSegments(module)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return data[at:]
+	segments, err := readSegments(sectionOf(t, joined))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range segments {
+		if at := bytes.Index(s.data, funcTableMagic); at >= 0 {
+			return s.data[at:]
+		}
+	}
+	t.Fatal("no table of functions")
+	return nil
 }
 
 // described is what the runtime finds about a function, and for each table the values with the addresses up to which
@@ -131,7 +140,7 @@ func TestDropLinesKeepsTheRest(t *testing.T) {
 	before := describe(data)
 	size := len(data)
 	lines, defers := 0, 0
-	if err := dropLines(segment{1000, data}); err != nil {
+	if err := dropLines([]segment{{0, make([]byte, 100)}, {1000, data}}); err != nil {
 		t.Fatal(err)
 	}
 	after := describe(data)
@@ -163,18 +172,18 @@ func TestDropLinesKeepsTheRest(t *testing.T) {
 
 func TestDropLinesRefuses(t *testing.T) {
 	data := funcTableOf(t, compiled(t, "trace"))
-	if err := dropLines(segment{0, data[1:]}); err != errFuncTable {
+	if err := dropLines([]segment{{0, data[1:]}}); err != errFuncTable {
 		t.Errorf("no table: %v", err)
 	}
 	for _, at := range []int{headerCount, headerUnits, headerTables, headerLookup} {
 		bad := bytes.Clone(data)
 		binary.LittleEndian.PutUint64(bad[at:], uint64(len(data)+1))
-		if err := dropLines(segment{0, bad}); err != errFuncTable {
+		if err := dropLines([]segment{{0, bad}}); err != errFuncTable {
 			t.Errorf("offset %d: %v", at, err)
 		}
 	}
 	for _, n := range []int{8, headerLookup, int(binary.LittleEndian.Uint64(data[headerTables:])) + 10, int(binary.LittleEndian.Uint64(data[headerLookup:])) + 1000} {
-		if err := dropLines(segment{0, bytes.Clone(data[:n])}); err != errFuncTable {
+		if err := dropLines([]segment{{0, bytes.Clone(data[:n])}}); err != errFuncTable {
 			t.Errorf("cut to %d octets: %v", n, err)
 		}
 	}

@@ -20,8 +20,8 @@ var multiplesReaders = [][]byte{[]byte("crypto/internal/fips140/nistec.(*P256Poi
 
 // dropMultiples writes zeros over the table if none of the functions that read it is linked. A table of another version
 // of Go, which others might read, stays.
-func dropMultiples(memory segment) error {
-	names, err := funcNames(memory)
+func dropMultiples(segments []segment) error {
+	names, err := funcNames(segments)
 	if err != nil {
 		return err
 	}
@@ -34,27 +34,32 @@ func dropMultiples(memory segment) error {
 	if err != nil {
 		return err
 	}
-	at := bytes.Index(memory.data, start)
-	if at < 0 || len(memory.data)-at < multiplesSize {
-		return nil
-	}
-	table := memory.data[at : at+multiplesSize]
-	if sum := sha256.Sum256(table); hex.EncodeToString(sum[:]) == multiplesSHA256 {
-		clear(table)
+	for _, s := range segments {
+		at := bytes.Index(s.data, start)
+		if at < 0 || len(s.data)-at < multiplesSize {
+			continue
+		}
+		table := s.data[at : at+multiplesSize]
+		if sum := sha256.Sum256(table); hex.EncodeToString(sum[:]) == multiplesSHA256 {
+			clear(table)
+		}
 	}
 	return nil
 }
 
 // funcNames returns the names of all functions, each ended by a zero.
-func funcNames(memory segment) ([]byte, error) {
-	at := bytes.Index(memory.data, funcTableMagic)
-	if at < 0 {
-		return nil, errFuncTable
+func funcNames(segments []segment) ([]byte, error) {
+	for _, s := range segments {
+		at := bytes.Index(s.data, funcTableMagic)
+		if at < 0 {
+			continue
+		}
+		t := tableReader{data: s.data[at:]}
+		from, to := t.at(headerNames), t.at(headerUnits)
+		if t.failed || from > to || to > len(t.data) {
+			return nil, errFuncTable
+		}
+		return t.data[from:to], nil
 	}
-	t := tableReader{data: memory.data[at:]}
-	from, to := t.at(headerNames), t.at(headerUnits)
-	if t.failed || from > to || to > len(t.data) {
-		return nil, errFuncTable
-	}
-	return t.data[from:to], nil
+	return nil, errFuncTable
 }

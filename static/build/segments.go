@@ -31,8 +31,8 @@ type segment struct {
 func (s segment) end() int { return s.offset + len(s.data) }
 
 // joinSegments returns the module with fewer data segments; the memory that it starts with is the same but for what the
-// changes do to it.
-func joinSegments(module []byte, changes ...func(memory segment) error) ([]byte, error) {
+// changes do to the joined segments.
+func joinSegments(module []byte, changes ...func([]segment) error) ([]byte, error) {
 	const header = 8
 	if len(module) < header {
 		return nil, errModule
@@ -49,8 +49,11 @@ func joinSegments(module []byte, changes ...func(memory segment) error) ([]byte,
 			if err != nil {
 				return nil, err
 			}
-			if segments, err = changed(join(segments), changes); err != nil {
-				return nil, err
+			segments = join(segments)
+			for _, change := range changes {
+				if err := change(segments); err != nil {
+					return nil, err
+				}
 			}
 			body = writeSegments(segments)
 		}
@@ -73,45 +76,6 @@ func join(segments []segment) (joined []segment) {
 		joined = append(joined, segment{s.offset, slices.Clone(s.data)})
 	}
 	return joined
-}
-
-// changed applies changes to the memory as a whole. What they leave zero is left out again.
-func changed(segments []segment, changes []func(segment) error) ([]segment, error) {
-	if len(changes) == 0 || len(segments) == 0 {
-		return segments, nil
-	}
-	memory := segment{segments[0].offset, nil}
-	for _, s := range segments {
-		memory.data = append(memory.data, make([]byte, s.offset-memory.end())...)
-		memory.data = append(memory.data, s.data...)
-	}
-	for _, change := range changes {
-		if err := change(memory); err != nil {
-			return nil, err
-		}
-	}
-	return cut(memory), nil
-}
-
-// cut is the opposite of join.
-func cut(s segment) (parts []segment) {
-	start, end := 0, 0 // of the part that ends with the last octet that is not zero
-	for i, b := range s.data {
-		if b == 0 {
-			continue
-		}
-		if i-end > maxZeros {
-			if end > start {
-				parts = append(parts, segment{s.offset + start, s.data[start:end]})
-			}
-			start = i
-		}
-		end = i + 1
-	}
-	if end > start {
-		parts = append(parts, segment{s.offset + start, s.data[start:end]})
-	}
-	return parts
 }
 
 // readSegments returns the segments in the order of their addresses; they do not overlap.
