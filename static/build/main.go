@@ -123,7 +123,7 @@ func (b *bundle) engine(pkg string) error {
 	if err != nil {
 		return err
 	}
-	if data, err = joinSegments(data, dropMultiples, dropLines); err != nil {
+	if data, err = joinSegments(data, dropMultiples); err != nil {
 		return fmt.Errorf("kith.wasm: %w", err)
 	}
 	b.add("kith.wasm", data)

@@ -18,16 +18,14 @@ const (
 // multiplesReaders are all functions of nistec that read the table.
 var multiplesReaders = [][]byte{[]byte("crypto/internal/fips140/nistec.(*P256Point).ScalarBaseMult\x00")}
 
-// dropMultiples writes zeros over the table if none of the functions that read it is linked. A table of another version
-// of Go, which others might read, stays.
+// dropMultiples writes zeros over the table if none of the functions that read it is linked: their names would be there. A
+// table of another version of Go, which others might read, stays.
 func dropMultiples(segments []segment) error {
-	names, err := funcNames(segments)
-	if err != nil {
-		return err
-	}
-	for _, reader := range multiplesReaders {
-		if bytes.Contains(names, reader) {
-			return nil
+	for _, s := range segments {
+		for _, reader := range multiplesReaders {
+			if bytes.Contains(s.data, reader) {
+				return nil
+			}
 		}
 	}
 	start, err := hex.DecodeString(multiplesStart)
@@ -45,21 +43,4 @@ func dropMultiples(segments []segment) error {
 		}
 	}
 	return nil
-}
-
-// funcNames returns the names of all functions, each ended by a zero.
-func funcNames(segments []segment) ([]byte, error) {
-	for _, s := range segments {
-		at := bytes.Index(s.data, funcTableMagic)
-		if at < 0 {
-			continue
-		}
-		t := tableReader{data: s.data[at:]}
-		from, to := t.at(headerNames), t.at(headerUnits)
-		if t.failed || from > to || to > len(t.data) {
-			return nil, errFuncTable
-		}
-		return t.data[from:to], nil
-	}
-	return nil, errFuncTable
 }
