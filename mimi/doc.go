@@ -16,6 +16,7 @@
 //   - policy: draft-ietf-mimi-room-policy-03, roles, capabilities and the other components of a room's state.
 //   - wire: the request and response bodies of draft-ietf-mimi-protocol-06.
 //   - room: what a hub and its followers decide about a room.
+//   - internal/hpke: HPKE with the algorithms of suite 0x0001 alone, for the chat client.
 //   - internal/syntax: the TLS presentation language, as RFC 9420 uses it.
 //   - internal/vectors: finds published test vectors; for tests only.
 //

@@ -23,9 +23,10 @@ import (
 var allowedImports = map[string][]string{
 	"kith":                            {"server", "db"},
 	"kith/mimi":                       {},
+	"kith/mimi/internal/hpke":         {},
 	"kith/mimi/internal/syntax":       {},
 	"kith/mimi/internal/vectors":      {},
-	"kith/mimi/mls":                   {"mimi/internal/syntax"},
+	"kith/mimi/mls":                   {"mimi/internal/hpke", "mimi/internal/syntax"},
 	"kith/mimi/mls/interop":           {},
 	"kith/mimi/content":               {"mimi"},
 	"kith/mimi/identity":              {"mimi", "mimi/mls"},

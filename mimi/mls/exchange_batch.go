@@ -7,7 +7,7 @@ package mls
 // What it computes is believed, because without the ephemeral private keys, which are not shown, it cannot be checked. If
 // a secret is wrong, its recipient refuses the message, as any that does not decrypt. If an ephemeral key can be guessed,
 // somebody else can read it: the application is trusted as the system's random generator is, which in a browser comes from
-// the same hands. What is wrong at first sight is not used at all, and everything is encrypted by crypto/hpke.
+// the same hands. What is wrong at first sight is not used at all, and everything is encrypted without it.
 
 // X25519Exchange is an exchange of a fresh ephemeral key with a recipient's public key: the public half of the former
 // and the secret that they share, both as RFC 7748, Section 5 encodes them.

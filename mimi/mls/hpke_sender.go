@@ -8,8 +8,9 @@ import (
 	"slices"
 )
 
-// HPKE is that of crypto/hpke, which makes ephemeral keys itself. Only for exchanges that the application has computed
-// (Config.ExchangeX25519) what follows is here: the sender's key schedule in base mode, for a single message.
+// HPKE is that of crypto/hpke, or the small one of suite1 alone; both make ephemeral keys themselves. Only for exchanges
+// that the application has computed (Config.ExchangeX25519) what follows is here: the sender's key schedule in base
+// mode, for a single message.
 
 // x25519Size is the length of public keys and shared secrets.
 const x25519Size = 32

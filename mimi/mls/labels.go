@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"crypto/hpke"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -145,7 +144,7 @@ func (s *suite) encryptWithLabel(pub HPKEPublicKey, label string, context, plain
 	if err != nil {
 		return HPKECiphertext{}, err
 	}
-	kemOutput, sender, err := hpke.NewSender(public, s.kdf, s.aead, info)
+	kemOutput, sender, err := newHPKESender(public, s.kdf, s.aead, info)
 	if err != nil {
 		return HPKECiphertext{}, errHPKEKey
 	}
@@ -164,7 +163,7 @@ func (k *HPKEPrivateKey) DecryptWithLabel(label string, context []byte, ct HPKEC
 	if err != nil {
 		return nil, err
 	}
-	r, err := hpke.NewRecipient(ct.KEMOutput, k.key, k.suite.kdf, k.suite.aead, info)
+	r, err := newHPKERecipient(ct.KEMOutput, k.key, k.suite.kdf, k.suite.aead, info)
 	if err != nil {
 		return nil, errDecrypt
 	}

@@ -3,11 +3,9 @@ package mls
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/hpke"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -63,17 +61,17 @@ var (
 type suite struct {
 	id          CipherSuite
 	provisional bool // its number is not registered
-	kem         hpke.KEM
-	kdf         hpke.KDF
-	aead        hpke.AEAD
+	kem         hpkeKEM
+	kdf         hpkeKDF
+	aead        hpkeAEAD
 	newHash     func() hash.Hash
 	hashSize    int // KDF.Nh
 	keySize     int // AEAD.Nk
 	nonceSize   int // AEAD.Nn
 	newAEAD     func(key []byte) (cipher.AEAD, error)
-	derive      func(secret []byte) (hpke.PrivateKey, error) // KEM.DeriveKeyPair if it is not that of kem; may be nil
-	weakKey     func(public []byte) bool                     // public HPKE keys that parse but cannot be encrypted to; may be nil
-	x25519      bool                                         // the application may be asked for exchanges: Config.ExchangeX25519
+	derive      func(secret []byte) (hpkePrivateKey, error) // KEM.DeriveKeyPair if it is not that of kem; may be nil
+	weakKey     func(public []byte) bool                    // public HPKE keys that parse but cannot be encrypted to; may be nil
+	x25519      bool                                        // the application may be asked for exchanges: Config.ExchangeX25519
 	signature   signatureScheme
 }
 
@@ -93,9 +91,9 @@ type signFunc func(message []byte) ([]byte, error)
 // suite1 is never modified.
 var suite1 = &suite{
 	id:        X25519AES128GCMSHA256Ed25519,
-	kem:       hpke.DHKEM(ecdh.X25519()),
-	kdf:       hpke.HKDFSHA256(),
-	aead:      hpke.AES128GCM(),
+	kem:       kemOfSuite1,
+	kdf:       kdfOfSuite1,
+	aead:      aeadOfSuite1,
 	newHash:   sha256.New,
 	hashSize:  sha256.Size,
 	keySize:   16,
@@ -280,7 +278,7 @@ type HPKEPublicKey []byte
 // HPKEPrivateKey is a private HPKE key with its public key (RFC 9420, Section 5.1.3). It has no String.
 type HPKEPrivateKey struct {
 	suite  *suite
-	key    hpke.PrivateKey
+	key    hpkePrivateKey
 	public HPKEPublicKey
 }
 
@@ -323,7 +321,7 @@ func (s *suite) parseHPKEKey(private []byte) (*HPKEPrivateKey, error) {
 	return s.newHPKEKey(key), nil
 }
 
-func (s *suite) newHPKEKey(key hpke.PrivateKey) *HPKEPrivateKey {
+func (s *suite) newHPKEKey(key hpkePrivateKey) *HPKEPrivateKey {
 	return &HPKEPrivateKey{suite: s, key: key, public: key.PublicKey().Bytes()}
 }
 
@@ -389,7 +387,7 @@ func (s *suite) externalInitSend(externalPub HPKEPublicKey) (kemOutput, initSecr
 	if err != nil {
 		return nil, nil, errHPKEKey
 	}
-	kemOutput, sender, err := hpke.NewSender(public, s.kdf, s.aead, nil)
+	kemOutput, sender, err := newHPKESender(public, s.kdf, s.aead, nil)
 	if err != nil {
 		return nil, nil, errHPKEKey
 	}
@@ -401,7 +399,7 @@ func (s *suite) externalInitSend(externalPub HPKEPublicKey) (kemOutput, initSecr
 //
 // RFC 9420, Section 8.3
 func (k *HPKEPrivateKey) externalInitReceive(kemOutput []byte) ([]byte, error) {
-	r, err := hpke.NewRecipient(kemOutput, k.key, k.suite.kdf, k.suite.aead, nil)
+	r, err := newHPKERecipient(kemOutput, k.key, k.suite.kdf, k.suite.aead, nil)
 	if err != nil {
 		return nil, errDecrypt
 	}
