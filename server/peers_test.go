@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kith/db"
@@ -231,34 +234,40 @@ func TestPeerHealthIsNotWrittenAllTheTime(t *testing.T) {
 
 // TestDirectoryWaitersShareTheFailure: a hundred who wait for the same directory do not try one after the other.
 func TestDirectoryWaitersShareTheFailure(t *testing.T) {
-	s := newSite(t)
-	m := s.chat.(*messenger)
-	arrived, release := make(chan struct{}, 200), make(chan struct{})
-	m.peers.client = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-		arrived <- struct{}{}
-		<-release
-		return nil, errors.New("connection refused")
-	})}
-	q := m.peers.get(peerNamed(t, "b.example"))
-	results := make(chan error, 100)
-	fetch := func() {
-		_, err := m.peers.directoryOf(t.Context(), q)
-		results <- err
-	}
-	go fetch()
-	<-arrived
-	for range 99 {
-		go fetch()
-	}
-	close(release)
-	for range 100 {
-		if err := <-results; err == nil {
-			t.Error("a directory from nowhere")
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		store, err := db.Open(t.Context(), dir, db.Options{})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if n := len(arrived); n > 98 {
-		t.Errorf("%d attempts", n+1)
-	}
+		p := newPeers(peerNamed(t, "a.example"), nil, store, nil, time.Now, slog.New(slog.DiscardHandler))
+		var attempts atomic.Int32
+		p.client = &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			attempts.Add(1)
+			time.Sleep(time.Minute)
+			return nil, errors.New("connection refused")
+		})}
+		q := p.get(peerNamed(t, "b.example"))
+		results := make(chan error, 100)
+		start := time.Now()
+		for range 100 {
+			go func() {
+				_, err := p.directoryOf(t.Context(), q)
+				results <- err
+			}()
+		}
+		for range 100 {
+			if err := <-results; err == nil {
+				t.Error("a directory from nowhere")
+			}
+		}
+		if n, took := attempts.Load(), time.Since(start); n != 1 || took != time.Minute {
+			t.Errorf("%d attempts, %v", n, took)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)
