@@ -254,9 +254,16 @@ func TestNT5ForgedEvents(t *testing.T) {
 			"an event and rubbish": append(slices.Clone(events[0]), 'x')} {
 			s.refused(what, notify, body, http.StatusBadRequest, "bad_request")
 		}
+		// A Welcome leads into the room only for which its KeyPackages were handed out (KM-8), and who comes in by it is
+		// up to it alone.
 		notify.Target = "mimi://evil.example/r/unheard-of"
-		created("events of a room that nobody is in", events[0])
+		for _, e := range events {
+			created("an event of another room", e)
+		}
 		time.Sleep(time.Minute)
+		if s.bob.Room(ctx, notify.Target).ID != "" {
+			t.Error("Bob is in a room for which nobody asked for his KeyPackages")
+		}
 		if got := s.texts(s.bob, id.String()); !slices.Equal(got, []string{"hello"}) {
 			t.Errorf("Bob sees %q in the den", got)
 		}
