@@ -15,6 +15,7 @@ import (
 
 const (
 	outboxWorkers  = 16                 // rooms that are delivered to one provider at a time
+	outboxKnown    = 1024               // rooms without anything to deliver whose state is remembered
 	outboxFirst    = time.Second        // the first wait after a failure (NT-4)
 	outboxLongest  = time.Hour          // and the longest
 	outboxPatience = 7 * 24 * time.Hour // after which a provider that is away is looked for but once a day
@@ -51,7 +52,8 @@ type outbox struct {
 // lane is everything that waits for one provider.
 type lane struct {
 	domain  mimi.ProviderID
-	jobs    map[int64]*job // by room
+	jobs    map[int64]*job       // by room
+	drained map[int64]*db.Outbox // how far rooms have got that have no job now; the database may hear of it later
 	ready   []*job
 	workers int
 	held    bool // the operator wants nothing to be sent
@@ -131,7 +133,8 @@ func (o *outbox) add(room int64, uri, provider string) {
 		j.woken = true
 		return
 	}
-	j := &job{room: room, uri: uri}
+	j := &job{room: room, uri: uri, state: l.drained[room]}
+	delete(l.drained, room)
 	l.jobs[room] = j
 	l.ready = append(l.ready, j)
 	o.employ(l)
@@ -146,7 +149,7 @@ func (o *outbox) lane(provider string) *lane {
 			o.log.Error("a follower's domain is none", "error", err.Error())
 			return nil
 		}
-		l = &lane{domain: domain, jobs: make(map[int64]*job), parked: make(map[int64]string)}
+		l = &lane{domain: domain, jobs: make(map[int64]*job), drained: make(map[int64]*db.Outbox), parked: make(map[int64]string)}
 		o.lanes[provider] = l
 	}
 	return l
@@ -235,6 +238,7 @@ func (o *outbox) settle(l *lane, j *job, r delivery) {
 	case outboxDrained:
 		if !j.woken {
 			delete(l.jobs, j.room)
+			l.remember(j)
 		} else {
 			l.ready = append(l.ready, j)
 		}
@@ -245,6 +249,18 @@ func (o *outbox) settle(l *lane, j *job, r delivery) {
 	}
 	l.failures, l.alarmed, l.notBefore = 0, false, time.Time{}
 	o.employ(l)
+}
+
+// remember keeps how far a room has got. Its next job would find in the database what is only about to be written there,
+// and send again what has arrived. That is all that happens if it is forgotten after all.
+func (l *lane) remember(j *job) {
+	if j.state == nil {
+		return
+	}
+	if len(l.drained) >= outboxKnown {
+		clear(l.drained)
+	}
+	l.drained[j.room] = j.state
 }
 
 // backoff is how long to wait after a number of failures in a row: from a second to an hour, not in step with others.

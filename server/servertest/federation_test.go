@@ -335,3 +335,51 @@ func TestHubRenewsItsCertificate(t *testing.T) {
 		sees(t, alice, club.ID, "and committed by this", "late")
 	})
 }
+
+// TestLateProviderGetsOnlyItsOwn: a provider whose user comes into a room late has nothing of what was before, and nothing
+// of what comes after it has gone; what was in between it has whole.
+func TestLateProviderGetsOnlyItsOwn(t *testing.T) {
+	providers(t, func(_ *servertest.Net, a, b, _ *servertest.Provider) {
+		alice, dave, bob := a.User("alice"), a.User("dave"), b.User("bob")
+		online(t, alice, dave, bob)
+		must(t, servertest.Acquaint(ctx, alice, bob))
+		club, err := alice.Session.NewGroup(ctx, "club", []string{"dave"})
+		must(t, err)
+		until(t, "dave is in", has(dave, club.ID))
+		head := func() int64 {
+			n, err := b.Head(ctx)
+			must(t, err)
+			return n
+		}
+		say := func(texts ...string) {
+			for _, text := range texts {
+				_, err := alice.Session.Send(ctx, club.ID, text)
+				must(t, err)
+			}
+			time.Sleep(time.Minute)
+		}
+		say("one", "two", "three")
+		if n := head(); n != 0 {
+			t.Errorf("b.example has %d events before anybody of it is in the room", n)
+		}
+		must(t, alice.Session.AddMembers(ctx, club.ID, []string{bob.Account.User.String()}))
+		until(t, "bob is in", has(bob, club.ID))
+		say("four", "five")
+		sees(t, bob, club.ID, "four", "five")
+		if n := head(); n != 3 { // the Welcome and two messages
+			streams, err := b.Streams(ctx)
+			t.Errorf("b.example has %d events, want 3: %+v %v", n, streams, err)
+		}
+		must(t, alice.Session.RemoveMember(ctx, club.ID, bob.Account.User.String()))
+		until(t, "bob is out", removed(bob, club.ID))
+		gone := head()
+		say("six", "seven")
+		must(t, alice.Session.Rename(ctx, club.ID, "without Bob"))
+		time.Sleep(time.Minute)
+		sees(t, dave, club.ID, "one", "two", "three", "four", "five", "six", "seven")
+		sees(t, bob, club.ID, "four", "five")
+		if n := head(); n != gone {
+			t.Errorf("b.example got %d events after its user was removed", n-gone)
+		}
+	})
+}
