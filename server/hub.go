@@ -33,6 +33,8 @@ type hub interface {
 	GroupInfo(ctx context.Context, from room.Origin, id mimi.RoomID, body []byte) ([]byte, error)
 	// Create makes a room of a new MLS group.
 	Create(ctx context.Context, from mimi.ClientID, id mimi.RoomID, body []byte) ([]byte, error)
+	// Destroy closes a room for everybody and returns who took part in it.
+	Destroy(ctx context.Context, from room.Origin, id mimi.RoomID) ([]string, error)
 	// KeyMaterial returns KeyPackages of a user whom another wants to add to a room.
 	KeyMaterial(ctx context.Context, from room.Origin, req *wire.KeyMaterialRequest, body []byte) ([]byte, error)
 	// ReportAbuse takes a report. nil says that it was received, and nothing else.
@@ -657,6 +659,9 @@ func (h *localHub) mayAdd(ctx context.Context, user mimi.UserID, id mimi.RoomID,
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	view := r.hub.View()
+	if r.hub.Closed() {
+		return nil, opNotAllowed
+	}
 	if target == user && !view.Can(user, policy.CanAddOwnClient) || target != user && !mayAddUser(view, user, target) {
 		return nil, opNotAllowed
 	}

@@ -401,6 +401,8 @@ func (s *socket) dispatch(r *api.Request) ([]byte, error) {
 		return s.devices()
 	case api.OpRemoveDevice:
 		return nil, s.removeDevice(r)
+	case api.OpDestroyRoom:
+		return s.destroyRoom(r)
 	case api.OpPing:
 		if len(r.Body) > 0 {
 			return nil, opBadRequest

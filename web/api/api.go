@@ -90,18 +90,20 @@ const (
 	// OpRemoveDevice: target is a device of the user; empty → empty. It is forgotten with its KeyPackages, and the session
 	// it used ends.
 	OpRemoveDevice Op = 21
+	// OpDestroyRoom: target is a room of this provider; empty → empty. It is closed for everybody and for good.
+	OpDestroyRoom Op = 22
 )
 
 var opNames = [...]string{"", "register_device", "hello", "publish_key_packages", "key_material", "update",
 	"submit_message", "group_info", "create_room", "rooms", "identifier_query", "profiles", "ping",
-	"consent", "consents", "report_abuse", "identity_roots", "left", "", "", "devices", "remove_device"}
+	"consent", "consents", "report_abuse", "identity_roots", "left", "", "", "devices", "remove_device", "destroy_room"}
 
 // Valid reports whether the operation is in the table.
 func (o Op) Valid() bool { return int(o) < len(opNames) && opNames[o] != "" }
 
 // NeedsDevice reports whether the operation is refused before OpHello.
 func (o Op) NeedsDevice() bool {
-	return o >= OpPublishKeyPackages && o <= OpCreateRoom || o == OpReportAbuse || o == OpLeft
+	return o >= OpPublishKeyPackages && o <= OpCreateRoom || o == OpReportAbuse || o == OpLeft || o == OpDestroyRoom
 }
 
 // String is the operation's name in snake case, for logs and metrics.

@@ -217,6 +217,8 @@ func (e *engine) proposals(r *room, v *rooms.View, c change) ([]mls.Proposal, er
 		return e.linkProposals(v, c.name)
 	case changeUnlink:
 		return unlinkProposals(v, c.name)
+	case changeRule:
+		return ruleProposals(v, c.name)
 	case changeAdd:
 		packages := e.usefulPackages(v, c.packages)
 		for _, u := range parseUsers(c.users) {
@@ -349,6 +351,7 @@ func (e *engine) onAnswer(r *room, p *pendingChange, hash string, body []byte, e
 		return 0, e.commit(b)
 	}
 	e.abandon(b, r, p, fail(CodeNotAllowed, "refused by the hub"))
+	e.suspectClosed(r)
 	return 0, e.commit(b)
 }
 

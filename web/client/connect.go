@@ -346,6 +346,8 @@ func (e *engine) onHint(what api.HintKind) {
 	switch {
 	case what == api.HintConsents:
 		e.askConsents()
+	case what == api.HintRooms && e.ready():
+		e.spawn(e.findRooms)
 	case what == api.HintProfiles && e.ready():
 		e.askNames()
 		e.checkRoots()

@@ -390,7 +390,7 @@ func (h *hub) dispatch(c *hubConn, req *api.Request) ([]byte, error) {
 	case api.OpRooms:
 		var list api.StringList
 		for id, r := range h.rooms {
-			if r.IsParticipant(c.user) {
+			if r.IsParticipant(c.user) && !r.Closed() {
 				list = append(list, id.String())
 			}
 		}
@@ -416,6 +416,8 @@ func (h *hub) dispatch(c *hubConn, req *api.Request) ([]byte, error) {
 		return h.listDevices(c)
 	case api.OpRemoveDevice:
 		return nil, h.removeDevice(c, req)
+	case api.OpDestroyRoom:
+		return nil, h.destroy(c, req)
 	}
 	return nil, nil // ping
 }

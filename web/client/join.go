@@ -60,6 +60,9 @@ func (e *engine) findRooms(ctx context.Context) {
 		return
 	}
 	var missing []mimi.RoomID
+	if e.do(ctx, func() error { e.missed(list); return nil }) != nil {
+		return
+	}
 	find := func() error {
 		missing = missing[:0]
 		for _, s := range list {
@@ -212,6 +215,9 @@ func (e *engine) stageWithRoots(ctx context.Context, r *room, resp *wire.GroupIn
 
 // stageJoin stores the external commit and the group it leads to.
 func (e *engine) stageJoin(r *room, resp *wire.GroupInfoResponse, key *mls.HPKEPrivateKey) (*pendingJoin, error) {
+	if resp.Status == wire.GroupInfoNoSuchRoom {
+		return nil, errors.Join(errStopped, e.closed(r.id.String(), ""))
+	}
 	if resp.Status != wire.GroupInfoSuccess {
 		return nil, e.refusedJoin(r)
 	}

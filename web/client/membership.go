@@ -358,6 +358,7 @@ func (e *engine) details(ctx context.Context, id string) (d DetailsView, err err
 			CanRename: !fixed && can(policy.CanChangeRoomName), CanDescribe: !fixed && can(policy.CanChangeRoomDescription),
 			CanAdd: e.mayAdd(v), CanLeave: !fixed && can(policy.CanRemoveSelf),
 		}
+		e.ruleDetails(v, &d)
 		return e.linkDetails(r, v, &d)
 	})
 	return d, err

@@ -131,6 +131,17 @@ func (s *Session) RevokeLink(ctx context.Context, room, link string) error {
 	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.revokeLink(ctx, room, link) })
 }
 
+// SetRule changes how a room works: "write", "invite" and "links" with 1 and 0 for on and off, "expire" with the seconds
+// after which messages vanish, 0 for never.
+func (s *Session) SetRule(ctx context.Context, room, rule string, value int) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.setRule(ctx, room, rule, value) })
+}
+
+// CloseRoom closes a room for everybody and for good.
+func (s *Session) CloseRoom(ctx context.Context, room string) error {
+	return s.try(ctx, func(e *engine, ctx context.Context) error { return e.closeRoom(ctx, room) })
+}
+
 // Join joins the group of a link.
 func (s *Session) Join(ctx context.Context, offer string) (RoomView, error) {
 	return with(ctx, s, func(e *engine, ctx context.Context) (RoomView, error) { return e.joinByLink(ctx, offer) })

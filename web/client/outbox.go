@@ -243,6 +243,7 @@ func (e *engine) onSubmitted(r *room, o *outgoing, hash string, body []byte, err
 	case wire.SubmitEpochTooOld:
 		return resp.CurrentEpoch, e.unencrypt(r, o)
 	}
+	e.suspectClosed(r)
 	return 0, e.failOutgoing(r, o, CodeNotAllowed)
 }
 

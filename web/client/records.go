@@ -231,6 +231,7 @@ const (
 	changeDetach   = "detach" // name: URI of a device of ours that we have no more
 	changeLink     = "link"   // name: the offer
 	changeUnlink   = "unlink" // name: hash of the code
+	changeRule     = "rule"   // name: the rule and its value
 	changeLeave    = "leave"  // proposals, for others to commit
 )
 

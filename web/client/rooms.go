@@ -39,10 +39,10 @@ type room struct {
 	failures  int    // so often in a row
 	news      int    // events so far; one tells that the hub can be reached
 
-	sending, changing, joining, releasing, committing, gap bool   // a flow is at it
-	renewed                                                bool   // the present certificate has been tried in this room
-	code                                                   []byte // of the join link that is to let us in
-	agent                                                  []byte // FrankingAgentData that was checked
+	sending, changing, joining, releasing, committing, asking, gap bool   // a flow is at it
+	renewed                                                        bool   // the present certificate has been tried in this room
+	code                                                           []byte // of the join link that is to let us in
+	agent                                                          []byte // FrankingAgentData that was checked
 }
 
 func (r *room) key(kind string) string { return kind + r.id.String() }

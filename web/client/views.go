@@ -115,6 +115,7 @@ const (
 	NoticePolicy      = "policy"
 	NoticeLinkMade    = "link_made"
 	NoticeLinkRevoked = "link_revoked"
+	NoticeClosed      = "closed" // for everybody, by somebody or by the server
 )
 
 // MessageChange carries one message that is new or different.
@@ -161,8 +162,20 @@ type DetailsView struct {
 	Host        string // domain of the provider that keeps the room in order
 	HostOurs    bool
 	Links       []LinkView
+	Rules       RulesView
 
-	CanRename, CanDescribe, CanAdd, CanLeave, CanLink, CanUnlink bool
+	CanRename, CanDescribe, CanAdd, CanLeave, CanLink, CanUnlink, CanClose bool
+}
+
+// RulesView is how a room works, as far as people turn that on and off.
+type RulesView struct {
+	Write  bool // everybody writes, not only those who look after the room
+	Invite bool // everybody brings in others
+	Links  bool // join links let people in
+	Expire int  // after how many seconds messages vanish; 0: never
+
+	CanChange bool // the first three
+	CanExpire bool
 }
 
 // LinkView is a join link of a room.

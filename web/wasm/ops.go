@@ -116,6 +116,12 @@ var operations = map[string]operation{
 	"setRole": done(func(s *client.Session, a arguments) error {
 		return s.SetRole(background, a.str("room"), a.str("user"), a.number("role"))
 	}),
+	// setRule({room, rule, value}) → undefined
+	"setRule": done(func(s *client.Session, a arguments) error {
+		return s.SetRule(background, a.str("room"), a.str("rule"), a.number("value"))
+	}),
+	// closeRoom({room}) → undefined
+	"closeRoom": done(func(s *client.Session, a arguments) error { return s.CloseRoom(background, a.str("room")) }),
 	// leave, deleteRoom({room}) → undefined
 	"leave":      done(func(s *client.Session, a arguments) error { return s.Leave(background, a.str("room")) }),
 	"deleteRoom": done(func(s *client.Session, a arguments) error { return s.DeleteRoom(background, a.str("room")) }),
