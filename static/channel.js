@@ -17,7 +17,8 @@
 /** @typedef {{index: number, name: string, organisation: string}} Role */
 /** @typedef {Person & {role: Role, banned: boolean, devices: number, canRemove: boolean, canKick: boolean, canBan: boolean, canUnban: boolean, roles: Role[]}} Member */
 /** @typedef {{id: string, offer: string, until: number}} Link */
-/** @typedef {{room: string, description: string, host: string, hostOurs: boolean, links: Link[], canRename: boolean, canDescribe: boolean, canAdd: boolean, canLeave: boolean, canLink: boolean, canUnlink: boolean}} Details */
+/** @typedef {{write: boolean, invite: boolean, links: boolean, expire: number, canChange: boolean, canExpire: boolean}} Rules */
+/** @typedef {{room: string, description: string, host: string, hostOurs: boolean, links: Link[], canRename: boolean, canDescribe: boolean, canAdd: boolean, canLeave: boolean, canLink: boolean, canUnlink: boolean, canClose: boolean, rules: Rules}} Details */
 /** @typedef {{client: string, name: string, me: boolean, created: number, seen: number}} Device */
 
 const questions = new Set(['state', 'rooms', 'timeline', 'members', 'details', 'devices', 'search', 'markRead', 'requests']);

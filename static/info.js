@@ -5,6 +5,7 @@ import { count, day, sentence, t } from './i18n.js';
 import { linkTo } from './link.js';
 import { PeopleInput } from './people.js';
 import { roleName, roomName } from './rooms.js';
+import { RoomRules } from './rules.js';
 
 /** @typedef {import('./channel.js').Engine} Engine */
 /** @typedef {import('./channel.js').Room} Room */
@@ -16,6 +17,7 @@ export class RoomInfo {
   #fault = this.#dialog.querySelector(':scope > .fault');
   #engine;
   #add;
+  #rules;
   /** @type {Room|null} */
   #room = null;
   /** @type {Details|null} */
@@ -28,6 +30,7 @@ export class RoomInfo {
   constructor(engine, current) {
     this.#engine = engine;
     this.#add = new PeopleInput(this.#dialog.querySelector('.people'), engine, true);
+    this.#rules = new RoomRules(engine, () => this.#load(false));
     closable(this.#dialog);
     byId('room-info').addEventListener('click', () => {
       const room = current();
@@ -92,7 +95,8 @@ export class RoomInfo {
     byId('info-add').hidden = !d?.canAdd;
     byId('room-leave').hidden = !d?.canLeave;
     byId('room-block').hidden = group;
-    byId('info-foot').hidden = !d?.canLeave && group;
+    byId('info-foot').hidden = !d?.canLeave && !d?.canClose && group;
+    this.#rules.show(room, d);
     this.#showLinks();
   }
 

@@ -82,6 +82,16 @@ func TestCatalogueHasRoles(t *testing.T) {
 			t.Errorf("no words for the kind %q", kind)
 		}
 	}
+	for _, rule := range roomSwitches {
+		if english["chat.rule_"+rule] == "" || english["chat.rule_"+rule+"_how"] == "" {
+			t.Errorf("no words for the rule %q", rule)
+		}
+	}
+	for _, time := range expiryTimes {
+		if english["chat.rule_expire_"+time.name] == "" {
+			t.Errorf("no words for the time %q", time.name)
+		}
+	}
 }
 
 func TestLanguageOf(t *testing.T) {

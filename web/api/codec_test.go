@@ -249,7 +249,7 @@ func TestOps(t *testing.T) {
 		OpConsent: true, OpConsents: true, OpIdentityRoots: true, OpDevices: true, OpRemoveDevice: true}
 	unused := map[Op]bool{18: true, 19: true}
 	seen := map[string]bool{}
-	for op := OpRegisterDevice; op <= OpRemoveDevice; op++ {
+	for op := OpRegisterDevice; op <= OpDestroyRoom; op++ {
 		if unused[op] {
 			if op.Valid() || op.String() != "unknown" {
 				t.Errorf("op %d is valid", op)
@@ -261,7 +261,7 @@ func TestOps(t *testing.T) {
 		}
 		seen[op.String()] = true
 	}
-	if Op(0).Valid() || (OpRemoveDevice + 1).Valid() || (OpRemoveDevice+1).String() != "unknown" {
+	if Op(0).Valid() || (OpDestroyRoom + 1).Valid() || (OpDestroyRoom+1).String() != "unknown" {
 		t.Error("op outside the table is valid")
 	}
 }
