@@ -30,7 +30,7 @@ const wasmBudget = 1_300_000
 // modules are the ES modules of the page, leaves first: a module imports only
 // what stands before it.
 var modules = []string{"catalogue.js", "i18n.js", "dom.js", "channel.js", "link.js", "people.js", "requests.js", "rooms.js", "composer.js",
-	"dialogs.js", "report.js", "timeline.js", "info.js", "settings.js", "app.js"}
+	"dialogs.js", "report.js", "timeline.js", "rules.js", "info.js", "settings.js", "app.js"}
 
 func main() {
 	engine := flag.String("wasm", "../web/wasm", "package of the engine")
