@@ -28,7 +28,8 @@ type User struct {
 	Session *client.Session
 	Wire    *Log // every websocket message, both ways
 
-	provider *Provider
+	provider *Provider // nil for a UserAt
+	clock    func() time.Time
 	http     *http.Client
 	skew     atomic.Int64
 	mu       sync.Mutex
@@ -47,9 +48,17 @@ func (p *Provider) User(name string) *User {
 		}
 	}
 	u := &User{Account: p.accounts[name], Name: fmt.Sprintf("%s/%d", name, n), Store: client.NewMemStore(), Wire: new(Log),
-		provider: p, conns: map[*userConn]bool{}}
+		provider: p, clock: p.net.now, conns: map[*userConn]bool{}}
 	u.http = p.net.Client(u.place())
 	p.net.users = append(p.net.users, u)
+	u.Start()
+	return u
+}
+
+// UserAt opens a browser for an account of a provider that is no part of a [Net]: a program on a real network, which
+// is reached by an HTTP client.
+func UserAt(a Account, name string, network *http.Client) *User {
+	u := &User{Account: a, Name: name, Store: client.NewMemStore(), Wire: new(Log), clock: time.Now, http: network, conns: map[*userConn]bool{}}
 	u.Start()
 	return u
 }
@@ -72,7 +81,7 @@ func (u *User) Page(ctx context.Context, path string, form url.Values) (int, str
 	if form != nil {
 		method, body = http.MethodPost, form.Encode()
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "https://"+u.provider.Domain.Host()+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, "https://"+u.Account.User.Provider().Host()+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
 	}
@@ -90,7 +99,7 @@ func (u *User) Page(ctx context.Context, path string, form url.Values) (int, str
 // SetSkew sets the clock of the device wrong by so much.
 func (u *User) SetSkew(d time.Duration) { u.skew.Store(int64(d)) }
 
-func (u *User) now() time.Time { return u.provider.net.now().Add(time.Duration(u.skew.Load())) }
+func (u *User) now() time.Time { return u.clock().Add(time.Duration(u.skew.Load())) }
 
 // Start starts the session from the store.
 func (u *User) Start() {
@@ -133,7 +142,7 @@ func (u *User) Dial(ctx context.Context) (client.Conn, error) {
 	if offline {
 		return nil, errors.New("servertest: no network")
 	}
-	ws, _, err := websocket.Dial(ctx, "https://"+u.provider.Domain.Host()+api.Path, &websocket.DialOptions{
+	ws, _, err := websocket.Dial(ctx, "https://"+u.Account.User.Provider().Host()+api.Path, &websocket.DialOptions{
 		HTTPClient: u.http, HTTPHeader: http.Header{"Cookie": {"kith_session=" + u.Account.Token}},
 		CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
@@ -195,5 +204,5 @@ func Acquaint(ctx context.Context, users ...*User) error {
 	return nil
 }
 
-// Another opens a further browser for the same account.
+// Another opens a further browser for the same account of a [Provider].
 func (u *User) Another() *User { return u.provider.User(u.Account.User.Name()) }

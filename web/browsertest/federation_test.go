@@ -6,10 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
-	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,84 +17,31 @@ import (
 
 // world is real servers with names, each on a loopback address of its own with the usual ports, and with certificates
 // that they have fetched by themselves from a certificate authority.
-type world struct {
-	hosts map[string]string
-	ca    *acmetest.CA
-	roots string
+type world struct{ *acmetest.Hosts }
+
+func newWorld(t *testing.T, names ...string) world {
+	t.Helper()
+	return world{acmetest.Loopback(t, names...)}
 }
 
-// newWorld makes the names known to this machine and starts the authority. The names are of this process alone.
-func newWorld(t *testing.T, names ...string) *world {
+// provider starts a server and waits until its certificates are there.
+func (w world) provider(t *testing.T, name string) *provider {
 	t.Helper()
-	for i := range names {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.%d:443", i+2))
-		if err != nil {
-			mustHave(t, "port 443 of loopback addresses: "+err.Error())
-		}
-		l.Close()
-	}
-	w := &world{hosts: map[string]string{}}
-	for i, name := range names {
-		w.hosts[domainOf(name)] = fmt.Sprintf("127.0.0.%d", i+2)
-	}
-	w.ca = acmetest.Start(t, acmetest.Options{Hosts: w.hosts, TLSPort: 443, HTTPPort: 80})
-	w.roots = w.ca.RootsFile(t)
-	nameHosts(t, w.ca.HostsFile())
-	return w
-}
-
-func domainOf(name string) string { return fmt.Sprintf("%s-%d.test", name, os.Getpid()) }
-
-// mustHave skips a test of what this machine does not offer, unless CI insists.
-func mustHave(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("E2E_REQUIRED") == "1" {
-		t.Fatal("E2E_REQUIRED=1, but this machine does not let a test use " + what)
-	}
-	t.Skip("this machine does not let a test use " + what)
-}
-
-// nameHosts adds lines to /etc/hosts until the test ends.
-func nameHosts(t *testing.T, lines string) {
-	t.Helper()
-	before, err := os.ReadFile("/etc/hosts")
-	if err == nil {
-		err = os.WriteFile("/etc/hosts", append(append(before, '\n'), lines...), 0o644)
-	}
-	if err != nil {
-		mustHave(t, "/etc/hosts: "+err.Error())
-	}
-	t.Cleanup(func() {
-		now, err := os.ReadFile("/etc/hosts")
-		if err == nil {
-			err = os.WriteFile("/etc/hosts", []byte(strings.Replace(string(now), "\n"+lines, "", 1)), 0o644)
-		}
-		if err != nil {
-			t.Errorf("names left in /etc/hosts: %v", err)
-		}
-	})
-}
-
-// provider starts a server as an operator does, with a domain and nothing else, and waits until its certificate is there.
-func (w *world) provider(t *testing.T, name string) *provider {
-	t.Helper()
-	domain := domainOf(name)
-	at := w.hosts[domain]
-	p := &provider{t: t, dir: t.TempDir(), addr: at + ":80", log: filepath.Join(t.TempDir(), "log"), base: "https://" + domain,
-		args: []string{"-domain", domain, "-listen", at + ":443", "-listen-http", at + ":80", "-acme-directory", w.ca.DirectoryURL},
-		env:  []string{"SSL_CERT_FILE=" + w.roots}}
+	domain := w.Domain(name)
+	p := &provider{t: t, addr: w.Address(domain) + ":80", base: "https://" + domain, program: w.Program(t, binary, name)}
+	p.dir = p.program.Data
 	p.run()
 	return p
 }
 
 // browser starts a Chromium that finds the servers and believes the authority: those of its keys with which the servers'
 // certificates are signed, once they have been verified here.
-func (w *world) browser(t *testing.T) (ctx func(name string) *profile) {
+func (w world) browser(t *testing.T) (person func(name string) *profile) {
 	t.Helper()
 	var rules, pins []string
-	for domain, address := range w.hosts {
+	for domain, address := range w.Domains() {
 		rules = append(rules, "MAP "+domain+" "+address)
-		conn, err := tls.Dial("tcp", address+":443", &tls.Config{ServerName: domain, RootCAs: w.ca.Pool()})
+		conn, err := tls.Dial("tcp", address+":443", &tls.Config{ServerName: domain, RootCAs: w.Pool()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +65,7 @@ func TestTwoServers(t *testing.T) {
 	a := setUp(t, north, alice, "alice", "Alice Example")
 	b := setUp(t, south, bob, "bob", "Bob Example")
 
-	bobsAddress := "bob@" + domainOf("south")
+	bobsAddress := "bob@" + w.Domain("south")
 	a.click("new-chat")
 	a.fill("new-chat-address", bobsAddress)
 	a.click("new-chat-start")

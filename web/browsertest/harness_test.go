@@ -13,14 +13,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+
+	"kith/server/servertest/acmetest"
 )
 
 // patience is how long a test waits for something that a person would expect within a second or two. Two slow cores
@@ -36,11 +36,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	binary = filepath.Join(dir, "kith")
-	build := exec.Command("go", "build", "-o", binary, "kith")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building kith:", err)
+	if binary, err = acmetest.Build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	code := m.Run()
@@ -50,16 +47,11 @@ func TestMain(m *testing.M) {
 
 // provider is one running binary.
 type provider struct {
-	t    *testing.T
-	dir  string
-	addr string
-	log  string
-	base string   // how its URLs begin
-	args []string // of kith serve, but for the data directory
-	env  []string
-
-	mu  sync.Mutex
-	cmd *exec.Cmd
+	t       *testing.T
+	dir     string
+	addr    string
+	base    string // how its URLs begin
+	program *acmetest.Program
 }
 
 // startProvider starts kith -dev on a free port of 127.0.0.1.
@@ -71,8 +63,9 @@ func startProvider(t *testing.T) *provider {
 	}
 	addr := listener.Addr().String()
 	listener.Close()
-	p := &provider{t: t, dir: t.TempDir(), addr: addr, log: filepath.Join(t.TempDir(), "log"),
-		base: "http://" + addr, args: []string{"-dev", "-listen", addr}}
+	p := &provider{t: t, dir: t.TempDir(), addr: addr, base: "http://" + addr}
+	p.program = &acmetest.Program{Binary: binary, Data: p.dir, Log: filepath.Join(t.TempDir(), "log"), Args: []string{"-dev", "-listen", addr},
+		Ready: p.base + "/healthz", Client: http.DefaultClient}
 	p.run()
 	return p
 }
@@ -81,66 +74,26 @@ func startProvider(t *testing.T) *provider {
 func (p *provider) run() {
 	t := p.t
 	t.Helper()
-	p.start()
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			if text, err := os.ReadFile(p.log); err == nil {
-				t.Logf("the server's log:\n%s", tail(string(text), 60))
-			}
+			t.Logf("the log of %s:\n%s", p.base, p.program.Logged(60))
 		}
 	})
-}
-
-func tail(text string, lines int) string {
-	all := strings.Split(text, "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	p.start()
 }
 
 func (p *provider) url(path string) string { return p.base + path }
 
 func (p *provider) start() {
 	p.t.Helper()
-	log, err := os.OpenFile(p.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
+	if err := p.program.Start(patience); err != nil {
 		p.t.Fatal(err)
 	}
-	defer log.Close()
-	cmd := exec.Command(binary, append([]string{"serve", "-data", p.dir}, p.args...)...)
-	cmd.Env = append(os.Environ(), p.env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	p.mu.Lock()
-	p.cmd = cmd
-	p.mu.Unlock()
-	deadline := time.Now().Add(patience)
-	for time.Now().Before(deadline) {
-		resp, err := http.Get("http://" + p.addr + "/healthz")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK || p.base != "http://"+p.addr {
-				return // one with TLS redirects
-			}
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	text, _ := os.ReadFile(p.log)
-	p.t.Fatalf("the server did not start:\n%s", tail(string(text), 30))
 }
 
 // kill ends the server as a power cut does.
-func (p *provider) kill() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd == nil {
-		return
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGKILL)
-	_ = p.cmd.Wait()
-	p.cmd = nil
-}
+func (p *provider) kill() { p.program.Kill() }
 
 // setupLink is what the operator reads: kith setup-link, one line, while the server runs.
 func (p *provider) setupLink() string {
