@@ -24,7 +24,7 @@ kith user reset-link -data DIR USERNAME       print a link that sets a new passw
 kith user disable -data DIR USERNAME          keep an account from signing in
 kith version [-json]
 
-Every flag has a twin in the environment: -tls-cert is KITH_TLS_CERT. Flags of serve:
+Every flag has a twin in the environment: -tls-cert is KITH_TLS_CERT. Flags, of serve where nothing else is said:
 `
 
 func main() {
@@ -55,7 +55,7 @@ func parse(args []string, stderr io.Writer) (o options, rest []string, err error
 	f := flag.NewFlagSet("kith", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.Domain, "domain", "", "`name` of this provider, for ever")
-	f.StringVar(&o.Data, "data", "", "`directory` of everything that is stored (default data)")
+	f.StringVar(&o.Data, "data", "", "`directory` of everything that is stored (default data); of all commands but version")
 	f.StringVar(&o.Listen, "listen", "", "`address` to listen on (default :443, with -dev 127.0.0.1:8080)")
 	f.StringVar(&o.ListenHTTP, "listen-http", "", "`address` that redirects to HTTPS and answers the certificate authority, for example :80")
 	f.StringVar(&o.Federation, "federation", "", "`HOST[:PORT]` for other providers: another name than mimi.NAME, or another port or address (default mimi.NAME on -listen)")
@@ -63,11 +63,11 @@ func parse(args []string, stderr io.Writer) (o options, rest []string, err error
 	f.StringVar(&o.ACMEEmail, "acme-email", "", "`address` for the certificate authority (default none)")
 	f.StringVar(&o.TLSCert, "tls-cert", "", "`file` with a certificate chain for NAME and mimi.NAME (default: fetched from the authority)")
 	f.StringVar(&o.TLSKey, "tls-key", "", "`file` with the key of the certificate")
-	f.BoolVar(&o.Dev, "dev", false, "plain HTTP on this machine only")
-	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&o.name, "name", "", "display `name` of a new account")
-	f.BoolVar(&o.admin, "admin", false, "the new account is an administrator")
-	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.BoolVar(&o.Dev, "dev", false, "try it out: plain HTTP on this machine only; with -federation at a loopback address also other providers on it")
+	f.StringVar(&o.logLevel, "log-level", "info", "log at least this `level`: debug, info, warn or error")
+	f.StringVar(&o.name, "name", "", "of user add: display `name`")
+	f.BoolVar(&o.admin, "admin", false, "of user add: the account is an administrator")
+	f.BoolVar(&o.json, "json", false, "of version: print JSON")
 	f.VisitAll(func(g *flag.Flag) {
 		twin := "KITH_" + strings.ToUpper(strings.ReplaceAll(g.Name, "-", "_"))
 		if v, ok := os.LookupEnv(twin); ok && err == nil && f.Set(g.Name, v) != nil {

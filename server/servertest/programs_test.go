@@ -4,6 +4,8 @@ package servertest_test
 
 import (
 	"fmt"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -36,11 +38,11 @@ type site struct {
 	domain mimi.ProviderID
 	person servertest.Account
 	users  []*servertest.User
-	hosts  *acmetest.Hosts
+	base   string
 }
 
 // startSites starts programs at once, each with one account, and sees to their end.
-func startSites(t *testing.T, accounts map[string]string) map[string]*site {
+func startSites(t *testing.T, program func(hosts *acmetest.Hosts, binary, name string) *acmetest.Program, accounts map[string]string) map[string]*site {
 	t.Helper()
 	var names []string
 	for name := range accounts {
@@ -53,7 +55,8 @@ func startSites(t *testing.T, accounts map[string]string) map[string]*site {
 	for name, account := range accounts {
 		domain, err := mimi.NewProviderID(hosts.Domain(name))
 		must(t, err)
-		s := &site{Program: hosts.Program(t, binary, name), domain: domain, hosts: hosts}
+		s := &site{Program: program(hosts, binary, name), domain: domain}
+		s.base = s.Ready[:strings.LastIndexByte(s.Ready, '/')]
 		people, err := servertest.Accounts(ctx, s.Data, domain, time.Now(), account)
 		must(t, err)
 		s.person, sites[name] = people[0], s
@@ -84,10 +87,53 @@ func startSites(t *testing.T, accounts map[string]string) map[string]*site {
 
 // device opens a browser of the site's person.
 func (s *site) device(t *testing.T) *servertest.User {
-	u := servertest.UserAt(s.person, fmt.Sprintf("%s/%d", s.person.User.Name(), len(s.users)+1), s.hosts.Client())
+	u := servertest.UserAt(s.person, fmt.Sprintf("%s/%d", s.person.User.Name(), len(s.users)+1), s.base, s.Client)
 	s.users = append(s.users, u)
 	eventually(t, u.Name+" is ready", func() bool { return u.Ready(ctx) })
 	return u
+}
+
+// TestTryOutOfPrograms is what the README says about trying out several servers on one machine: plain HTTP for browsers,
+// names in /etc/hosts, no authority.
+func TestTryOutOfPrograms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("programs take their time; not with -short")
+	}
+	sites := startSites(t, tryOut(t), map[string]string{"a": "alice", "b": "bob"})
+	a1, b1 := sites["a"].device(t), sites["b"].device(t)
+	v, err := a1.Session.NewChat(ctx, "bob@"+sites["b"].domain.Host())
+	must(t, err)
+	if !v.Waiting {
+		t.Errorf("nobody has to consent: %+v", v)
+	}
+	alice := a1.Account.User.String()
+	eventually(t, "the request", func() bool { return slices.Equal(requests(b1), []string{"<alice@" + sites["a"].domain.Host()}) })
+	must(t, b1.Session.AcceptRequest(ctx, alice, ""))
+	eventually(t, "the chat", func() bool { return len(rooms(a1)) == 1 && len(rooms(b1)) == 1 })
+	room := rooms(a1)[0].ID
+	both := []*servertest.User{a1, b1}
+	everybodySees(t, room, both, write(t, room, both, "tries it out")...)
+	alike(t, room, both...)
+}
+
+// secure starts programs as an operator does who has names and nothing else.
+func secure(t *testing.T) func(hosts *acmetest.Hosts, binary, name string) *acmetest.Program {
+	return func(hosts *acmetest.Hosts, binary, name string) *acmetest.Program {
+		return hosts.Program(t, binary, name)
+	}
+}
+
+// tryOut starts programs with -dev.
+func tryOut(t *testing.T) func(hosts *acmetest.Hosts, binary, name string) *acmetest.Program {
+	return func(hosts *acmetest.Hosts, binary, name string) *acmetest.Program {
+		p, domain := hosts.Program(t, binary, name), hosts.Domain(name)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		must(t, l.Close())
+		p.Args = []string{"-dev", "-domain", domain, "-listen", l.Addr().String(), "-federation", hosts.Address(domain) + ":443"}
+		p.Ready, p.Client, p.Env = "http://"+l.Addr().String()+"/healthz", http.DefaultClient, nil
+		return p
+	}
 }
 
 // TestDraftExampleOfPrograms is the draft's example again, with what an operator has: three programs at loopback addresses
@@ -98,7 +144,7 @@ func TestDraftExampleOfPrograms(t *testing.T) {
 	if testing.Short() {
 		t.Skip("three programs take their time; not with -short")
 	}
-	sites := startSites(t, map[string]string{"a": "alice", "b": "bob", "c": "cathy"})
+	sites := startSites(t, secure(t), map[string]string{"a": "alice", "b": "bob", "c": "cathy"})
 	a, b, c := sites["a"], sites["b"], sites["c"]
 	a1, b1, c1 := a.device(t), b.device(t), c.device(t)
 	must(t, servertest.Acquaint(ctx, a1, b1, c1))

@@ -30,6 +30,7 @@ type User struct {
 
 	provider *Provider // nil for a UserAt
 	clock    func() time.Time
+	base     string // how the provider's URLs begin
 	http     *http.Client
 	skew     atomic.Int64
 	mu       sync.Mutex
@@ -48,17 +49,17 @@ func (p *Provider) User(name string) *User {
 		}
 	}
 	u := &User{Account: p.accounts[name], Name: fmt.Sprintf("%s/%d", name, n), Store: client.NewMemStore(), Wire: new(Log),
-		provider: p, clock: p.net.now, conns: map[*userConn]bool{}}
+		provider: p, clock: p.net.now, base: "https://" + p.Domain.Host(), conns: map[*userConn]bool{}}
 	u.http = p.net.Client(u.place())
 	p.net.users = append(p.net.users, u)
 	u.Start()
 	return u
 }
 
-// UserAt opens a browser for an account of a provider that is no part of a [Net]: a program on a real network, which
-// is reached by an HTTP client.
-func UserAt(a Account, name string, network *http.Client) *User {
-	u := &User{Account: a, Name: name, Store: client.NewMemStore(), Wire: new(Log), clock: time.Now, http: network, conns: map[*userConn]bool{}}
+// UserAt opens a browser for an account of a provider that is no part of a [Net]: a program on a real network, whose
+// URLs begin with base and which is reached by an HTTP client.
+func UserAt(a Account, name, base string, network *http.Client) *User {
+	u := &User{Account: a, Name: name, Store: client.NewMemStore(), Wire: new(Log), clock: time.Now, base: base, http: network, conns: map[*userConn]bool{}}
 	u.Start()
 	return u
 }
@@ -81,7 +82,7 @@ func (u *User) Page(ctx context.Context, path string, form url.Values) (int, str
 	if form != nil {
 		method, body = http.MethodPost, form.Encode()
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "https://"+u.Account.User.Provider().Host()+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, u.base+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
 	}
@@ -142,7 +143,7 @@ func (u *User) Dial(ctx context.Context) (client.Conn, error) {
 	if offline {
 		return nil, errors.New("servertest: no network")
 	}
-	ws, _, err := websocket.Dial(ctx, "https://"+u.Account.User.Provider().Host()+api.Path, &websocket.DialOptions{
+	ws, _, err := websocket.Dial(ctx, u.base+api.Path, &websocket.DialOptions{
 		HTTPClient: u.http, HTTPHeader: http.Header{"Cookie": {"kith_session=" + u.Account.Token}},
 		CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
