@@ -377,11 +377,10 @@ func (s *socket) catchUp(frames [][]byte, from int64) (_ [][]byte, events int, e
 		return frames, 0, err
 	}
 	for _, d := range page {
-		frame, err := api.Bytes(&api.Event{Cursor: uint64(d.ID), Room: d.Room, Message: d.Body})
-		if err != nil {
-			return frames, 0, err
+		// One that no frame can hold is passed over as when it was live: it must not keep all that follows from the device.
+		if frame := eventFrame(s.m.Log, d.ID, d.Room, d.Body); frame != nil {
+			frames = append(frames, frame)
 		}
-		frames = append(frames, frame)
 	}
 	if live, first := s.outgoing.caughtUpTo(cursor, cursor < head); live && first {
 		frame, err := api.Bytes(&api.CaughtUp{Cursor: uint64(cursor)})

@@ -289,9 +289,12 @@ func (m *messenger) checkForeignRequester(ctx context.Context, req *wire.KeyMate
 	return nil
 }
 
-func (m *messenger) peerIdentifierQuery(ctx context.Context, _ mimi.ProviderID, target string, body []byte) ([]byte, error) {
+func (m *messenger) peerIdentifierQuery(ctx context.Context, from mimi.ProviderID, target string, body []byte) ([]byte, error) {
 	if target != m.domain.String() {
 		return nil, opUnknown
+	}
+	if _, ok := m.peerQueries.take(from.Host(), m.Now()); !ok { // IQ-3: nobody guesses at the names of all users here
+		return nil, opRateLimited
 	}
 	return m.queryHere(ctx, body)
 }

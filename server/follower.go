@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"kith/db"
 	"kith/mimi"
@@ -28,6 +29,8 @@ type follower struct {
 	fanout  *fanout
 	metrics *messengerMetrics
 	log     *slog.Logger
+	lines   *limiter // in the log, by provider
+	now     func() time.Time
 }
 
 // Notify stores the events of a room's hub and hands them to the devices they are for. When it returns they are on disk.
@@ -35,12 +38,12 @@ type follower struct {
 //
 // draft-ietf-mimi-protocol-06, Section 5.5
 func (f *follower) Notify(ctx context.Context, id mimi.RoomID, body []byte) error {
-	list, err := wire.SplitFanoutMessages(body)
+	list, err := wire.SplitFanoutMessages(body, maxNotified)
+	if errors.Is(err, wire.ErrTooMany) {
+		return opTooLarge // one transaction, for which everybody here would wait
+	}
 	if err != nil {
 		return opBadRequest
-	}
-	if len(list) > maxNotified {
-		return opTooLarge // one transaction, for which everybody here would wait
 	}
 	r, err := f.acquire(ctx, id, list)
 	if r == nil || err != nil {
@@ -75,7 +78,9 @@ func (f *follower) acquire(ctx context.Context, id mimi.RoomID, list []wire.Fano
 	}
 	if !wanted {
 		// Not an error: the hub shall not learn whom we know (NT-12).
-		f.log.Info("events of a room that nobody here is in", "peer", id.Provider().Host(), "events", len(list))
+		if _, ok := f.lines.take(id.Provider().Host(), f.now()); ok {
+			f.log.Info("events of a room that nobody here is in", "peer", id.Provider().Host(), "events", len(list))
+		}
 		return nil, nil
 	}
 	err = f.db.Write(ctx, func(tx *db.Tx) error {
@@ -227,7 +232,7 @@ func (f *follower) publish(n *notification, err error) {
 		}
 		e := n.fresh[i]
 		f.metrics.followed.Inc()
-		p.cursor, p.frame = e.ID, eventFrame(f.log, e.ID, n.room, e.Body)
+		p.cursor, p.frame = e.ID, eventFrame(f.log, e.ID, n.room.uri, e.Body)
 		p.join, p.only, p.message = e.join, e.welcome, e.Kind == db.EventMessage
 		p.changes = len(e.join) > 0
 	}

@@ -171,7 +171,7 @@ func (h *localHub) store(r *liveRoom, e db.Event, resp wire.SubmitMessageRespons
 			return
 		}
 		if fresh {
-			p.cursor, p.frame = stored.ID, eventFrame(h.log, stored.ID, r, e.Body)
+			p.cursor, p.frame = stored.ID, eventFrame(h.log, stored.ID, r.uri, e.Body)
 			h.metrics.accepted[db.EventMessage].Inc()
 		}
 		p.answer = func() {
@@ -182,9 +182,9 @@ func (h *localHub) store(r *liveRoom, e db.Event, resp wire.SubmitMessageRespons
 	})
 }
 
-// eventFrame encodes an event once for all who get it.
-func eventFrame(log *slog.Logger, cursor int64, r *liveRoom, body []byte) []byte {
-	frame, err := api.Bytes(&api.Event{Cursor: uint64(cursor), Room: r.uri, Message: body})
+// eventFrame encodes an event once for all who get it; nil if it is too large for that.
+func eventFrame(log *slog.Logger, cursor int64, room string, body []byte) []byte {
+	frame, err := api.Bytes(&api.Event{Cursor: uint64(cursor), Room: room, Message: body})
 	if err != nil {
 		log.Error("an event is too large to deliver", "cursor", cursor, "octets", len(body))
 		return nil
@@ -311,7 +311,7 @@ func (h *localHub) publishChange(c *roomChange, err error) {
 			continue
 		}
 		h.metrics.accepted[kindOf(e.Kind)].Inc()
-		p.cursor, p.frame = c.stored[i].ID, eventFrame(h.log, c.stored[i].ID, c.room, e.Body)
+		p.cursor, p.frame = c.stored[i].ID, eventFrame(h.log, c.stored[i].ID, c.room.uri, e.Body)
 		p.changes, p.silent, p.followers = true, c.silent, domainsOf(c.followers)
 		switch e.Kind {
 		case room.EventCommit:

@@ -73,7 +73,7 @@ func (c *roomCache) acquire(ctx context.Context, id mimi.RoomID) (*liveRoom, err
 		return r, nil
 	}
 	if err := r.load(ctx); err != nil {
-		r.release()
+		r.discard()
 		if errors.Is(err, db.ErrNotFound) {
 			err = opUnknown
 		}
@@ -134,6 +134,18 @@ func (r *liveRoom) retain() {
 	r.cache.mu.Lock()
 	r.users++
 	r.cache.mu.Unlock()
+}
+
+// discard gives a room back that could not be loaded. It keeps no place in memory: names of rooms that do not exist would
+// drive out those that do.
+func (r *liveRoom) discard() {
+	c := r.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.users--; r.users == 0 {
+		c.recent.Remove(r.place)
+		delete(c.rooms, r.uri)
+	}
 }
 
 // release gives the room back.

@@ -54,16 +54,17 @@ type messenger struct {
 
 	consents *consents
 
-	submits  *limiter // messages of a device
-	asks     *limiter // other requests of a user
-	claims   *limiter // key material, by requester and target
-	peerAsks *limiter // requests of another provider
-	meetings *limiter // providers that are met by their asking, by certificate and network
-	refusals *limiter // lines in the log
-	serving  atomic.Int64
-	outsides outsideLimits
-	names    foreignNames
-	bodies   budget
+	submits     *limiter // messages of a device
+	asks        *limiter // other requests of a user
+	claims      *limiter // key material, by requester and target
+	peerAsks    *limiter // requests of another provider
+	peerQueries *limiter // and its searches for people
+	meetings    *limiter // providers that are met by their asking, by certificate and network
+	refusals    *limiter // lines in the log
+	serving     atomic.Int64
+	outsides    outsideLimits
+	names       foreignNames
+	bodies      budget
 
 	context context.Context // ends with close
 	stop    context.CancelFunc
@@ -95,7 +96,8 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 	m := &messenger{messengerConfig: c, domain: domain, root: root, metrics: metrics, sockets: make(map[*socket]struct{}),
 		submits: newLimiter(submitBurst, submitEvery), asks: newLimiter(askBurst, askEvery),
 		claims: newLimiter(claimBurst, claimEvery), peerAsks: newLimiter(peerAskBurst, peerAskEvery),
-		meetings: newLimiter(meetBurst, meetEvery), refusals: newLimiter(refusalBurst, refusalEvery), outsides: newOutsideLimits()}
+		peerQueries: newLimiter(peerQueryBurst, peerQueryEvery),
+		meetings:    newLimiter(meetBurst, meetEvery), refusals: newLimiter(refusalBurst, refusalEvery), outsides: newOutsideLimits()}
 	m.context, m.stop = context.WithCancel(context.Background())
 	m.peers = newPeers(domain, root, c.DB, c.DialPeer, c.Now, c.Log)
 	m.outbox = newOutbox(m.context, &m.running, c.DB, m.peers, c.Now, c.Log)
@@ -109,7 +111,7 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 		db: c.DB, authority: c.Identity, domain: domain, now: c.Now, rand: c.Rand, log: c.Log, fanout: m.fanout, metrics: metrics,
 		mls: config, rooms: rooms, material: m.material,
 	})
-	m.follower = &follower{db: c.DB, rooms: rooms, fanout: m.fanout, metrics: metrics, log: c.Log}
+	m.follower = &follower{db: c.DB, rooms: rooms, fanout: m.fanout, metrics: metrics, log: c.Log, lines: m.refusals, now: c.Now}
 	if err := errors.Join(m.peers.load(m.context), m.outbox.load(m.context)); err != nil {
 		m.stop()
 		return nil, err

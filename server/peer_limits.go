@@ -20,6 +20,9 @@ const (
 
 	peerAskBurst, peerAskEvery = 20_000, 200 * time.Microsecond
 
+	// Searches for people. A provider asks so for the names of whom its users meet, about once an hour for each.
+	peerQueryBurst, peerQueryEvery = 2000, 100 * time.Millisecond
+
 	// Octets of bodies in memory, of one provider and of all.
 	maxPeerBodies  = 64 << 20
 	maxPeersBodies = 256 << 20

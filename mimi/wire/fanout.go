@@ -33,7 +33,7 @@ func UnmarshalFanoutMessage(data []byte) (*FanoutMessage, error) {
 
 // UnmarshalFanoutMessages decodes the body of a notify request: one event or more, back to back.
 func UnmarshalFanoutMessages(data []byte) ([]*FanoutMessage, error) {
-	parts, err := SplitFanoutMessages(data)
+	parts, err := SplitFanoutMessages(data, len(data))
 	if err != nil {
 		return nil, err
 	}
@@ -50,11 +50,17 @@ type FanoutPart struct {
 	Raw     []byte
 }
 
+// ErrTooMany says that there are more events in a body than whoever reads it wants.
+var ErrTooMany = errors.New("wire: too many events in one body")
+
 // SplitFanoutMessages is UnmarshalFanoutMessages for those who pass the events on as they are. The parts share data's
-// memory.
-func SplitFanoutMessages(data []byte) ([]FanoutPart, error) {
+// memory; those beyond limit are not even looked at, because an event takes many times its octets once it is decoded.
+func SplitFanoutMessages(data []byte, limit int) ([]FanoutPart, error) {
 	var list []FanoutPart
 	for s := cryptobyte.String(data); !s.Empty() || len(list) == 0; {
+		if len(list) >= max(limit, 1) {
+			return nil, ErrTooMany
+		}
 		before := s
 		m := new(FanoutMessage)
 		if err := m.unmarshal(&s); err != nil {

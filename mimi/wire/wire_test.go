@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -50,6 +51,12 @@ func TestNT1SeveralEventsInOneBody(t *testing.T) {
 	}
 	if _, err := wire.UnmarshalFanoutMessages(stream[:len(stream)-1]); err == nil {
 		t.Error("truncated body accepted")
+	}
+	if list, err := wire.SplitFanoutMessages(stream, 3); err != nil || len(list) != 3 {
+		t.Errorf("as many events as are wanted: %d, %v", len(list), err)
+	}
+	if _, err := wire.SplitFanoutMessages(append(stream, "rubbish"...), 3); !errors.Is(err, wire.ErrTooMany) {
+		t.Errorf("more than are wanted: %v", err)
 	}
 }
 

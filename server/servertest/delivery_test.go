@@ -63,7 +63,7 @@ func TestNT6NT7OneAtATimeInOrder(t *testing.T) {
 		sees(t, bob, room, want...)
 		time.Sleep(time.Minute)
 		b.InFront(nil)
-		parts, err := wire.SplitFanoutMessages(stream)
+		parts, err := wire.SplitFanoutMessages(stream, 4096)
 		must(t, err)
 		var last, epoch uint64
 		for _, p := range parts {

@@ -354,10 +354,12 @@ func TestNT12UnknownRoomIsReceived(t *testing.T) {
 		impostor, err := n.Impostor("a.example")
 		must(t, err)
 		defer impostor.Close()
-		answer, err := impostor.Post(ctx, b, "notify", "mimi://a.example/r/nowhere", body, nil)
-		must(t, err)
-		if answer.Status != http.StatusCreated || len(answer.Body) > 0 {
-			t.Errorf("status %d, %q", answer.Status, answer.Body)
+		for range 50 {
+			answer, err := impostor.Post(ctx, b, "notify", "mimi://a.example/r/nowhere", body, nil)
+			must(t, err)
+			if answer.Status != http.StatusCreated || len(answer.Body) > 0 {
+				t.Fatalf("status %d, %q", answer.Status, answer.Body)
+			}
 		}
 		must(t, b.Read(ctx, func(tx *db.Tx) error {
 			if _, err := tx.RoomByURI("mimi://a.example/r/nowhere"); err == nil {
@@ -365,8 +367,9 @@ func TestNT12UnknownRoomIsReceived(t *testing.T) {
 			}
 			return nil
 		}))
-		if !strings.Contains(b.Log.String(), "events of a room that nobody here is in") {
-			t.Error("nothing in the log")
+		// The first are told; a provider that goes on cannot fill the log.
+		if lines := strings.Count(b.Log.String(), "events of a room that nobody here is in"); lines == 0 || lines > 10 {
+			t.Errorf("%d lines in the log", lines)
 		}
 	})
 }

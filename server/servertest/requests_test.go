@@ -253,7 +253,7 @@ func TestKM8ForwardsAreRemembered(t *testing.T) {
 			t.Errorf("asked for %q", req.RoomID)
 		}
 		notified := atB.of("notify")
-		parts, err := wire.SplitFanoutMessages(notified[0].body)
+		parts, err := wire.SplitFanoutMessages(notified[0].body, 4096)
 		must(t, err)
 		welcome := parts[0].Message.Message.Welcome
 		if welcome == nil || len(welcome.Secrets) == 0 {

@@ -92,6 +92,28 @@ func TestSlowPeers(t *testing.T) {
 	})
 }
 
+// TestIQ3GuessingNames: a provider cannot try out what users there may be here, and takes nothing from others by trying.
+func TestIQ3GuessingNames(t *testing.T) {
+	besiege(t, func(s *siege) {
+		query := func(r hostile.Request, name string) int {
+			q := wire.IdentifierRequest{QueryElements: []wire.QueryElement{{SearchType: wire.SearchHandle, SearchValue: "mimi://a.example/u/" + name}}}
+			r.Endpoint, r.Target = "identifierQuery", s.a.Domain.String()
+			return s.ask(r, encode(t, &q)).Status
+		}
+		statuses := map[int]int{}
+		for i := range 3000 {
+			statuses[query(hostile.Request{Keep: true}, fmt.Sprintf("m%d", i))]++
+		}
+		if statuses[http.StatusOK] == 0 || statuses[http.StatusTooManyRequests] < 500 {
+			t.Errorf("answers: %v", statuses)
+		}
+		b := hostile.Request{From: []string{"mimi@b.example"}, Certificate: s.certificate("b.example")}
+		if got := query(b, "alice"); got != http.StatusOK {
+			t.Errorf("another provider: %d", got)
+		}
+	})
+}
+
 // TestCO5TenThousandRequests: a provider can ask for consent in the name of as many users as it likes; what is kept of it
 // and shown is bounded, and who asks honestly is heard.
 func TestCO5TenThousandRequests(t *testing.T) {

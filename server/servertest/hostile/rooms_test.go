@@ -217,6 +217,36 @@ func TestSM4Replays(t *testing.T) {
 	})
 }
 
+// TestEN6EventBeyondAFrame: an event that fits into a request of notify, but into no frame, is of no use to anybody; what
+// comes after it reaches the devices all the same.
+func TestEN6EventBeyondAFrame(t *testing.T) {
+	besiege(t, func(s *siege) {
+		id, err := mimi.NewRoomID(s.evil.Domain, "den")
+		must(t, err)
+		must(t, s.bob.Session.AcceptRequest(ctx, s.mallory.User.String(), ""))
+		must(t, s.mallory.CreateRoom(ctx, s.mallory.Conn, id, "den", mimi.UserID{}))
+		must(t, s.mallory.Add(ctx, s.mallory.Conn, id, s.bob.Account.User))
+		s.until("Bob is in the den", func() bool { return s.bob.Room(ctx, id.String()).ID != "" })
+
+		context := s.mallory.Rooms[id].Context()
+		header := binary.BigEndian.AppendUint64(nil, 1)     // a FanoutMessage
+		header = append(header, 0, 1, 0, 2)                 // with a PrivateMessage of MLS 1.0
+		header = append(header, byte(len(context.GroupID))) // less than 64
+		header = append(header, context.GroupID...)         //
+		header = binary.BigEndian.AppendUint64(header, context.Epoch)
+		header = append(header, 1, 0, 1, 'x') // application data without more in the clear
+		ciphertext := 16<<20 - len(header) - 4 - 1
+		event := binary.BigEndian.AppendUint32(header, 1<<31|uint32(ciphertext))
+		event = append(event, make([]byte, ciphertext+1)...) // and no frank
+		s.bob.SetOffline(true)
+		a := s.ask(hostile.Request{To: s.b.Domain, Endpoint: "notify", Target: id.String()}, event)
+		if a.Status != http.StatusCreated {
+			t.Fatalf("a large event: %d %.40q", a.Status, a.Body)
+		}
+		s.bob.SetOffline(false)
+	})
+}
+
 // TestNT5ForgedEvents: the hub of a room can tell its followers lies about it, but they harm nobody else, and show
 // nothing twice.
 func TestNT5ForgedEvents(t *testing.T) {
