@@ -98,6 +98,12 @@ func (tx *Tx) CountRequestsFrom(provider string) (n int, err error) {
 		[]any{provider}, &n)
 }
 
+// CountRequestsBetween returns how many requests of a provider's users to a user wait for an answer. provider is its URI.
+func (tx *Tx) CountRequestsBetween(provider, target string) (n int, err error) {
+	return n, tx.one(`SELECT count(*) FROM consent WHERE target = ?2 AND requester >= ?1 || '/' AND requester < ?1 || '0'
+		AND asked > 0 AND answer = 0`, []any{provider, target}, &n)
+}
+
 // CountUnasked returns how many answers of a provider's users nobody here has asked for. provider is its URI.
 func (tx *Tx) CountUnasked(provider string) (n int, err error) {
 	return n, tx.one(`SELECT count(*) FROM consent WHERE target >= ?1 || '/' AND target < ?1 || '0' AND asked = 0`,

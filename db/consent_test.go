@@ -105,8 +105,9 @@ func TestConsentCounts(t *testing.T) {
 		unasked, err2 := tx.CountUnasked("mimi://b.example")
 		to, err3 := tx.CountRequestsTo(alice)
 		by, err4 := tx.CountRequestsBy(alice)
-		if from != 2 || unasked != 2 || to != 5 || by != 0 {
-			t.Error(from, unasked, to, by, err1, err2, err3, err4)
+		pair, err5 := tx.CountRequestsBetween("mimi://b.example", alice)
+		if from != 2 || unasked != 2 || to != 5 || by != 0 || pair != 2 {
+			t.Error(from, unasked, to, by, pair, err1, err2, err3, err4, err5)
 		}
 		for range 3 {
 			if err := tx.CountConsentMessage("b.example", false); err != nil {

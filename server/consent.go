@@ -17,6 +17,7 @@ import (
 // far below.
 const (
 	maxRequestsTo   = 100  // open requests to one of our users
+	maxRequestsPair = 25   // and those of one provider's users among them, so that it takes the room of no other
 	maxRequestsFrom = 1000 // open requests of one provider's users
 	maxRequestsBy   = 100  // open requests of one of our users
 	maxUnasked      = 1000 // answers of one provider's users that nobody has asked for
@@ -173,15 +174,14 @@ func (c *consents) takeRequest(tx *db.Tx, e *wire.ConsentEntry) (o consentOutcom
 	if err != nil || row.Asked > 0 {
 		return o, err
 	}
-	to, err := tx.CountRequestsTo(row.Target)
-	if err != nil {
+	provider := e.RequesterURI.Provider().String()
+	to, err1 := tx.CountRequestsTo(row.Target)
+	from, err2 := tx.CountRequestsFrom(provider)
+	pair, err3 := tx.CountRequestsBetween(provider, row.Target)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return o, err
 	}
-	from, err := tx.CountRequestsFrom(e.RequesterURI.Provider().String())
-	if err != nil {
-		return o, err
-	}
-	if to >= maxRequestsTo || from >= maxRequestsFrom {
+	if to >= maxRequestsTo || from >= maxRequestsFrom || pair >= maxRequestsPair {
 		o.dropped = true
 		return o, nil
 	}

@@ -763,7 +763,7 @@ func TestTenThousandRequests(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := len(b.lines(bob)); n != maxRequestsTo {
+		if n := len(b.lines(bob)); n != maxRequestsPair {
 			t.Errorf("bob has %d requests", n)
 		}
 		if n := len(a.lines(a.user("alice"))); n != maxUnasked {
@@ -775,10 +775,15 @@ func TestTenThousandRequests(t *testing.T) {
 			t.Errorf("what the operator sees: %+v %v", peers, err)
 		}
 		// Another provider, and another person, are not concerned.
-		if err := b.receive(b.ctx, c.domain, body(wire.ConsentRequest, c.user("zoe"), eve), false); err != nil {
-			t.Fatal(err)
+		for _, target := range []mimi.UserID{eve, bob} {
+			if err := b.receive(b.ctx, c.domain, body(wire.ConsentRequest, c.user("zoe"), target), false); err != nil {
+				t.Fatal(err)
+			}
 		}
 		b.shows(eve, "asked zoe eve")
+		if !slices.Contains(b.lines(bob), "asked zoe bob") {
+			t.Error("bob does not hear of zoe")
+		}
 	})
 }
 

@@ -15,8 +15,12 @@ import (
 // joinWindow is how long after its GroupInfo request a client may join, in milliseconds.
 const joinWindow = 10 * 60 * 1000
 
-// maxJoins bounds the requests remembered for a room.
-const maxJoins = 1024
+// maxJoins bounds the requests remembered for a room, maxJoinsEach those from one provider, which can make up as many
+// devices of its users as it likes.
+const (
+	maxJoins     = 1024
+	maxJoinsEach = 128
+)
 
 // joins remembers who has asked for the GroupInfo. It is not part of the saved state: after a restart a client
 // asks again.
@@ -33,8 +37,17 @@ type join struct {
 func newJoins() *joins { return &joins{byClient: make(map[mimi.ClientID]join)} }
 
 func (j *joins) add(client mimi.ClientID, req *wire.GroupInfoRequest, now uint64) {
-	maps.DeleteFunc(j.byClient, func(_ mimi.ClientID, j join) bool { return j.until < now })
-	if len(j.byClient) < maxJoins {
+	each := 0
+	maps.DeleteFunc(j.byClient, func(c mimi.ClientID, j join) bool {
+		if j.until < now || c == client {
+			return true
+		}
+		if c.Provider() == client.Provider() {
+			each++
+		}
+		return false
+	})
+	if each < maxJoinsEach && len(j.byClient) < maxJoins {
 		j.byClient[client] = join{key: string(req.RequestingSignatureKey), code: req.JoiningCode, until: now + joinWindow}
 	}
 }
