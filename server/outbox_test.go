@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -42,7 +43,7 @@ func TestNT4AWeekAway(t *testing.T) {
 				attempts = append(attempts, time.Now())
 			}
 			if time.Now().Before(back) {
-				return nil, &http.ProtocolError{ErrorString: "away"}
+				return nil, errors.New("away")
 			}
 			body, err := io.ReadAll(r.Body)
 			delivered += string(body)
