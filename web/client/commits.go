@@ -337,7 +337,7 @@ func (e *engine) onAnswer(r *room, p *pendingChange, hash string, body []byte, e
 	switch resp.ResponseCode {
 	case wire.UpdateSuccess:
 		if p.change.kind == changeLeave {
-			e.departed(b, r, resp.AcceptedTimestamp)
+			e.departSoon(r, p, resp.AcceptedTimestamp)
 		}
 		return 0, e.commit(b)
 	case wire.UpdateWrongEpoch:

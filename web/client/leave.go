@@ -15,6 +15,9 @@ import (
 	"kith/web/api"
 )
 
+// leaveEcho is how long a device waits for its own leave to come back.
+const leaveEcho = 5 * time.Second
+
 // goodbyeTime is how long signing out waits for rooms and provider to hear of it.
 const goodbyeTime = 4 * time.Second
 
@@ -58,6 +61,22 @@ func (e *engine) stageLeave(b *batch, r *room, p *pendingChange, v *rooms.View) 
 // departed ends a room that this user has left, once the hub has accepted that.
 func (e *engine) departed(b *batch, r *room, timestamp uint64) {
 	e.depart(b, r, timestamp, &message{notice: NoticeLeft, sender: e.user.String(), whom: e.user.String()})
+}
+
+// departSoon lets what was accepted before the leave arrive: the leave itself comes back behind it. From a hub elsewhere
+// its answer is faster than its events. Not every hub sends a leave back to who leaves, so that is not waited for long.
+func (e *engine) departSoon(r *room, p *pendingChange, timestamp uint64) {
+	e.spawn(func(ctx context.Context) {
+		sleep(ctx, leaveEcho)
+		_ = e.do(ctx, func() error {
+			if r.change != p {
+				return nil
+			}
+			b := new(batch)
+			e.departed(b, r, timestamp)
+			return e.commit(b)
+		})
+	})
 }
 
 // leavesUs reports whether pending proposals are those of another device of ours that leaves the room for all of them.
