@@ -12,13 +12,13 @@
 /** @typedef {{state: 'loading'|'ready'|'error', online: boolean, connecting: boolean, me: Me, error?: EngineError, startMs?: number}} State */
 /** @typedef {{id: string, name: string, kind: 'direct'|'group', peer?: string, unread: number, lastText: string, lastSender: string, lastTime: number, members: number, canSend: boolean, canManage: boolean, removed: boolean, hub: string, hubAway: boolean, held: boolean}} Room */
 /** @typedef {{code: string, who: string, whom: string, me: boolean, name: string}} Notice */
-/** @typedef {{id: string, key: string, room: string, mine: boolean, state: 'sending'|'sent'|'failed'|'received', sender: string, senderName: string, text: string, time: number, kind: 'message'|'notice', notice?: Notice, error?: EngineError, reportable?: boolean}} Message */
+/** @typedef {{id: string, key: string, room: string, mine: boolean, state: 'sending'|'sent'|'failed'|'received', sender: string, senderName: string, text: string, time: number, kind: 'message'|'notice', notice?: Notice, error?: EngineError, reportable?: boolean, plain?: boolean}} Message */
 /** @typedef {{user: string, name: string, displayName: string, me?: boolean}} Person */
 /** @typedef {{index: number, name: string, organisation: string}} Role */
 /** @typedef {Person & {role: Role, banned: boolean, devices: number, canRemove: boolean, canKick: boolean, canBan: boolean, canUnban: boolean, roles: Role[]}} Member */
 /** @typedef {{id: string, offer: string, until: number}} Link */
 /** @typedef {{write: boolean, invite: boolean, links: boolean, expire: number, canChange: boolean, canExpire: boolean}} Rules */
-/** @typedef {{room: string, description: string, host: string, hostOurs: boolean, links: Link[], canRename: boolean, canDescribe: boolean, canAdd: boolean, canLeave: boolean, canLink: boolean, canUnlink: boolean, canClose: boolean, rules: Rules}} Details */
+/** @typedef {{room: string, description: string, host: string, hostOurs: boolean, logged: boolean, links: Link[], canRename: boolean, canDescribe: boolean, canAdd: boolean, canLeave: boolean, canLink: boolean, canUnlink: boolean, canClose: boolean, rules: Rules}} Details */
 /** @typedef {{client: string, name: string, me: boolean, created: number, seen: number}} Device */
 
 const questions = new Set(['state', 'rooms', 'timeline', 'members', 'details', 'devices', 'search', 'markRead', 'requests']);

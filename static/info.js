@@ -89,6 +89,7 @@ export class RoomInfo {
     byId('info-about').hidden = !d?.description;
     byId('info-host').hidden = !d;
     if (d) setText(byId('info-host-text'), t(d.hostOurs ? 'chat.host_ours' : 'chat.host', { host: d.host }));
+    byId('info-logged').hidden = !d?.logged;
     byId('info-edit').hidden = !d?.canRename && !d?.canDescribe;
     byId('info-rename').hidden = !d?.canRename;
     byId('info-describe').hidden = !d?.canDescribe;

@@ -252,7 +252,7 @@ export class Timeline {
     item.dataset.mine = String(message.mine);
     item.dataset.state = message.state;
     const text = item.querySelector('.message-text');
-    if (text.textContent !== message.text) setLinkedText(text, message.text);
+    if (text.textContent !== message.text) (message.plain ? setText : setLinkedText)(text, message.text);
     item.classList.toggle('big', isBigEmoji(message.text));
     setText(item.querySelector('.message-sender'), message.mine ? t('chat.you') : message.senderName);
     paintAvatar(item.querySelector('.avatar'), message.sender, message.senderName);

@@ -380,6 +380,7 @@ var german = map[string]string{
 	"chat.delete_ask":              "„{name}“ löschen?",
 	"chat.delete_body":             "Alles, was darin geschrieben wurde, wird aus diesem Browser gelöscht. Andere behalten, was sie haben.",
 	"chat.listen_only":             "Hier kannst du mitlesen. Schreiben können nur einige.",
+	"chat.logged":                  "Was hier geschrieben wird, bewahrt jemand auf; so sagen es die Regeln der Gruppe.",
 	"chat.rules":                   "Regeln der Gruppe",
 	"chat.rule_write":              "Alle dürfen schreiben",
 	"chat.rule_write_how":          "Sonst nur die, die sich um die Gruppe kümmern.",

@@ -381,6 +381,7 @@ var english = map[string]string{
 	"chat.delete_ask":              "Delete “{name}”?",
 	"chat.delete_body":             "Everything that was written in it is deleted from this browser. Others keep what they have.",
 	"chat.listen_only":             "You can read along here. Only some people can write.",
+	"chat.logged":                  "What is written here is kept by somebody, as the rules of the group say.",
 	"chat.rules":                   "Rules of the group",
 	"chat.rule_write":              "Everybody may write",
 	"chat.rule_write_how":          "Otherwise only those who look after the group.",

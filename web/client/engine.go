@@ -60,6 +60,7 @@ type engine struct {
 	lost         map[mimi.ClientID]bool // devices of ours that rooms may still have
 	sweeping     bool
 	dropped      map[string]int
+	vanishings   uint64 // grows when there is something new that is to vanish
 }
 
 // waiter waits for a condition, which the loop looks at after each task.
@@ -128,6 +129,7 @@ func (e *engine) run() error {
 	defer e.flows.Wait()
 	defer e.cancel(nil)
 	e.spawn(e.stayConnected)
+	e.spawn(e.runVanishing)
 	e.postState()
 	e.postRooms()
 	e.releaseAll()

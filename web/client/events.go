@@ -27,7 +27,8 @@ const (
 	dropContext     = "content contradicts its context"
 	dropUnsupported = "unsupported content"
 	dropDuplicate   = "duplicate message"
-	dropPolicy      = "commit against the room's policy"
+	dropPolicy      = "against the policy of the room"
+	dropExpired     = "vanished before it came"
 	dropWelcome     = "welcome without use"
 	dropDamaged     = "damaged in the store"
 	dropFrank       = "frank that does not verify" // the message is shown
@@ -189,6 +190,13 @@ func (e *engine) onApplication(b *batch, r *room, f *wire.FanoutMessage, rcv *ml
 	if m.Check(content.Context{Sender: sender.User, Room: r.id, Now: e.nowMS(), Accepted: f.Timestamp}) != nil {
 		return dropContext
 	}
+	// draft-ietf-mimi-room-policy-03, Section 8.3
+	if may, err := e.mayPost(r, v, m, sender.User); err != nil {
+		e.cancel(errors.Join(errStore, err))
+		return ""
+	} else if !may {
+		return dropPolicy
+	}
 	if m.Kind() != content.KindMessage || m.Text() == "" {
 		return dropUnsupported
 	}
@@ -207,6 +215,11 @@ func (e *engine) onApplication(b *batch, r *room, f *wire.FanoutMessage, rcv *ml
 	if known != nil {
 		return dropDuplicate
 	}
+	row.vanish, row.afterRead = expire(v, m, f.Timestamp)
+	if row.vanish != vanishNever && row.vanish <= e.nowMS() {
+		return dropExpired // it comes too late to be shown
+	}
+	e.vanishes(b, r, row)
 	e.keepFrank(r, v, row, f, rcv.Application, m)
 	e.wantName(sender.User)
 	e.addRow(b, r, row)

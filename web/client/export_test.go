@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 
+	"kith/mimi"
+	"kith/mimi/content"
 	"kith/mimi/mls"
 	rooms "kith/mimi/room"
 	"kith/mimi/wire"
@@ -63,4 +65,26 @@ func (e *engine) proposed(room string, build func(v *rooms.View) ([]mls.Proposal
 		return nil, err
 	}
 	return (&wire.UpdateRequest{ProposalOrCommit: messages[0], MoreProposals: messages[1:]}).Bytes()
+}
+
+// Post sends whatever a client with other software would, without asking whether it may. It returns the message's id.
+func (s *Session) Post(ctx context.Context, room string, build func(user mimi.UserID, room mimi.RoomID) (*content.Message, error)) (id string, err error) {
+	return id, s.try(ctx, func(e *engine, ctx context.Context) error {
+		return e.do(ctx, func() error {
+			r, err := e.find(room)
+			if err != nil {
+				return err
+			}
+			c, err := build(e.user, r.id)
+			if err != nil {
+				return err
+			}
+			m, err := e.put(r, c)
+			if err == nil {
+				id = m.id
+				e.startOutbox(r)
+			}
+			return err
+		})
+	})
 }

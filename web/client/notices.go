@@ -154,7 +154,8 @@ type roomChange struct{ code, by, name string }
 
 // rules are the components that say how the room works.
 var rules = []uint16{policy.RolesList, policy.BaseRoomPolicy, policy.PreauthList, policy.StatusNotificationPolicy,
-	policy.JoinLinkPolicy, policy.AssetPolicy, policy.MessageExpiration}
+	policy.JoinLinkPolicy, policy.AssetPolicy, policy.MessageExpiration, policy.LinkPreviewPolicy, policy.LoggingPolicy,
+	policy.ChatHistoryPolicy, policy.BotPolicy}
 
 // roomChanges lists what is different about the room itself.
 func (a *authors) roomChanges(before, after *rooms.View) (list []roomChange) {

@@ -35,7 +35,11 @@ func (e *engine) send(ctx context.Context, id, text string) (MessageView, error)
 		if r.rec.removed || !r.rec.canSend {
 			return fail(CodeNotAllowed, "not allowed to send here")
 		}
-		m, err := e.compose(r, strings.ToValidUTF8(text, "\uFFFD"))
+		text := strings.ToValidUTF8(text, "\uFFFD")
+		if err := e.maySay(r, text); err != nil {
+			return err
+		}
+		m, err := e.compose(r, text)
 		if err != nil {
 			return err
 		}
@@ -47,12 +51,22 @@ func (e *engine) send(ctx context.Context, id, text string) (MessageView, error)
 	return view, err
 }
 
-// compose stores a new message as sending, encrypted at once if nothing stands in the way.
+// compose makes a message of a text, to vanish after the time that the room has for that.
+//
+// draft-ietf-mimi-room-policy-03, Section 6.8
 func (e *engine) compose(r *room, text string) (*message, error) {
 	c, err := content.NewText(e.cfg.Rand, e.user, r.id, text)
 	if err != nil {
 		return nil, err
 	}
+	if r.rec.expire > 0 {
+		c.Expires = &content.Expiration{Time: uint32(e.nowMS()/1000 + r.rec.expire)}
+	}
+	return e.put(r, c)
+}
+
+// put stores a new message as sending, encrypted at once if nothing stands in the way.
+func (e *engine) put(r *room, c *content.Message) (*message, error) {
 	raw, err := c.Bytes()
 	if err != nil {
 		return nil, err
@@ -71,6 +85,8 @@ func (e *engine) compose(r *room, text string) (*message, error) {
 	}
 	r.out = append(r.out, o)
 	b.put(r.outKey(o), o.bytes())
+	m.vanish, _ = c.Expires.DeleteAt(uint64(m.time))
+	e.vanishes(b, r, m)
 	e.addRow(b, r, m)
 	return m, e.commit(b)
 }

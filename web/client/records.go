@@ -79,6 +79,8 @@ type roomRecord struct {
 	lastSender string
 	lastTime   int64
 	lastKey    string
+	expire     uint64 // after how many seconds what is written here vanishes; 0: never
+	plain      bool   // web addresses are not to be made links
 	order      uint64 // accepted_timestamp of the last event that changed the room: sorts silent rooms
 }
 
@@ -97,6 +99,10 @@ func (r *roomRecord) bytes() []byte {
 	e.u64(uint64(r.lastTime))
 	e.str(r.lastKey)
 	e.u64(r.order)
+	if r.expire != 0 || r.plain {
+		e.u64(r.expire)
+		e.flag(r.plain)
+	}
 	return e.done()
 }
 
@@ -113,6 +119,9 @@ func parseRoomRecord(data []byte) (*roomRecord, error) {
 	r.lastTime = int64(d.u64())
 	r.lastKey = d.str()
 	r.order = d.u64()
+	if !d.s.Empty() { // of a room with rules of that kind
+		r.expire, r.plain = d.u64(), d.flag()
+	}
 	if err := d.done(); err != nil {
 		return nil, err
 	}
@@ -140,6 +149,9 @@ type message struct {
 	// the application data. Empty if there is no frank.
 	// draft-ietf-mimi-protocol-06, Section 5.4.1.3
 	frank, framing []byte
+
+	vanish    uint64 // when the row is to be deleted, in ms since 1970; 0: never, or not before it was read
+	afterRead uint64 // how long after that, in ms
 }
 
 func (m *message) bytes() []byte {
@@ -149,9 +161,14 @@ func (m *message) bytes() []byte {
 	}
 	e.u64(uint64(m.time))
 	e.bytes(m.content)
-	if len(m.frank) > 0 {
+	end := m.vanish != 0 || m.afterRead != 0
+	if len(m.frank) > 0 || end {
 		e.bytes(m.frank)
 		e.bytes(m.framing)
+	}
+	if end {
+		e.u64(m.vanish)
+		e.u64(m.afterRead)
 	}
 	return e.done()
 }
@@ -165,6 +182,9 @@ func parseMessage(key string, data []byte) (*message, error) {
 	m.content = d.bytes()
 	if !d.s.Empty() { // rows from before franks end here
 		m.frank, m.framing = d.bytes(), d.bytes()
+	}
+	if !d.s.Empty() {
+		m.vanish, m.afterRead = d.u64(), d.u64()
 	}
 	return m, d.done()
 }

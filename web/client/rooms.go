@@ -275,6 +275,7 @@ func (e *engine) refresh(r *room, v *rooms.View) {
 		}
 	}
 	direct := !r.rec.peer.IsZero()
+	r.rec.expire, r.rec.plain = uint64(expiry(v)), !detectsLinks(v)
 	r.rec.canSend = v.Can(e.user, policy.CanSendMessage)
 	r.rec.canManage = !direct && v.Can(e.user, policy.CanAddParticipant) && v.Can(e.user, policy.CanRemoveParticipant)
 	r.rec.waiting = direct && len(v.Devices(r.rec.peer)) == 0 && r.rec.lastKey == ""

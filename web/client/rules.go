@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,7 +85,7 @@ func expiryProposals(v *rooms.View, seconds uint32) ([]mls.Proposal, error) {
 	if expiry(v) == seconds {
 		return nil, nil
 	}
-	p := policy.Expiration{ExpiringMessages: policy.Optional, MaxDuration: maxExpiry}
+	p := policy.Expiration{ExpiringMessages: policy.Optional, MaxDuration: math.MaxUint32} // as in a new room
 	if seconds > 0 {
 		p = policy.Expiration{ExpiringMessages: policy.Required, MinDuration: seconds, MaxDuration: seconds, DefaultDuration: &seconds}
 	}
@@ -115,6 +116,9 @@ func (e *engine) ruleDetails(v *rooms.View, d *DetailsView) {
 		Write: roles.Holds(policy.RuleWrite), Invite: roles.Holds(policy.RuleInvite), Links: roles.Holds(policy.RuleLinks),
 		Expire: int(expiry(v)), CanChange: e.mayRule(v, ""), CanExpire: e.mayRule(v, ruleExpire),
 	}
+	// draft-ietf-mimi-room-policy-03, Section 6.5
+	log, _ := v.State().Logging()
+	d.Logged = log.Active()
 	// There is no way to ask another provider for that.
 	d.CanClose = d.HostOurs && v.Can(e.user, policy.CanDestroyRoom)
 }

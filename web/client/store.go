@@ -100,6 +100,7 @@ func storeError(err error) error {
 //	intent|<user>|<room>         what to do when the user agrees; no room: begin a chat
 //	stranger|<room>              who has put us into a room without consent; behind "-": declined
 //	link|<room>|<hash>           code of a join link that this device has made
+//	vanish|<time>|<room>|<id>    a message that is to be deleted then
 //	lost|<client>                a device of ours that is still to be removed from rooms
 const (
 	keyUser    = "user"
@@ -127,6 +128,7 @@ const (
 	keyStranger = "stranger|"
 	keyLink     = "link|"
 	keyLost     = "lost|"
+	keyVanish   = "vanish|"
 )
 
 // userStore is the part of a Store that belongs to one user.

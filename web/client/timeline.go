@@ -99,6 +99,7 @@ func (e *engine) messageView(r *room, m *message) MessageView {
 	v := MessageView{
 		ID: m.id, Key: m.key, Room: r.id.String(), Mine: m.sender == e.user.String(), State: m.state,
 		Sender: m.sender, SenderName: e.nameOf(m.sender), Text: m.text(), Time: m.time, Kind: "message",
+		Plain: r.rec.plain,
 	}
 	v.Reportable = !v.Mine && len(m.frank) > 0
 	if m.notice != "" {
@@ -152,23 +153,27 @@ func (e *engine) markRead(ctx context.Context, id, key string) error {
 			return err
 		}
 		prefix := r.rowKey(keyMessage, "")
-		list, err := e.store.Range(ctx, prefix, key, "", 0, false)
+		list, err := e.store.Range(ctx, prefix, r.rec.readKey, "", 0, false)
 		if err != nil {
 			return err
 		}
 		unread := 0
+		b := new(batch)
 		for _, kv := range list {
 			k := strings.TrimPrefix(kv.Key, prefix)
 			m, err := parseMessage(k, kv.Value)
 			if err != nil {
 				return err
 			}
-			if k > key && m.state == MessageReceived && m.notice == "" {
+			switch {
+			case m.state != MessageReceived || m.notice != "":
+			case k > key:
 				unread++
+			case m.afterRead != vanishNever:
+				e.readNow(b, r, m)
 			}
 		}
 		r.rec.readKey, r.rec.unread = key, unread
-		b := new(batch)
 		e.saveRecord(b, r)
 		return e.commit(b)
 	})

@@ -84,6 +84,7 @@ type MessageView struct {
 	Kind       string // "message" or "notice"
 	Notice     *NoticeView
 	Error      *Error
+	Plain      bool // web addresses in it are not to be made links
 	Reportable bool // somebody else's, and the hub can be shown that it distributed it
 }
 
@@ -163,6 +164,7 @@ type DetailsView struct {
 	HostOurs    bool
 	Links       []LinkView
 	Rules       RulesView
+	Logged      bool // somebody keeps what is written, as the room says
 
 	CanRename, CanDescribe, CanAdd, CanLeave, CanLink, CanUnlink, CanClose bool
 }
