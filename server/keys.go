@@ -33,10 +33,14 @@ func (s *socket) publishKeyPackages(r *api.Request) ([]byte, error) {
 	if len(packages) > maxKeyPackages {
 		return nil, opTooLarge
 	}
-	rows := make([]db.KeyPackage, len(packages))
-	for i, kp := range packages {
-		if rows[i], err = s.checkKeyPackage(kp); err != nil {
+	rows := make([]db.KeyPackage, 0, len(packages))
+	for _, kp := range packages {
+		row, err := s.checkKeyPackage(kp)
+		if err != nil {
 			return nil, err
+		}
+		if !kp.LastResort() { // KM-11: it would never be handed out
+			rows = append(rows, row)
 		}
 	}
 	var available int
@@ -267,8 +271,11 @@ func userStatus(clients []wire.ClientKeyMaterial) wire.KeyMaterialUserCode {
 	return wire.UserPartialSuccess
 }
 
-// claimFor claims a package of one device that fits the request (KM-9). There is no last resort: a device without
-// packages joins by itself (KM-11).
+// claimFor claims a package of one device that fits the request (KM-9). There is no last resort, also not among those
+// that were taken in before they were refused: it would be handed out more than once, or would be none. A device
+// without other packages joins by itself (KM-11).
+//
+// draft-ietf-mimi-protocol-06, Section 5.2
 func claimFor(tx *db.Tx, req *wire.KeyMaterialRequest, device int64, client mimi.ClientID) (wire.ClientKeyMaterial, error) {
 	out := wire.ClientKeyMaterial{ClientStatus: wire.ClientKeyMaterialExhausted, ClientURI: client}
 	notBefore := tx.Now() + claimMargin.Milliseconds()
@@ -281,6 +288,9 @@ func claimFor(tx *db.Tx, req *wire.KeyMaterialRequest, device int64, client mimi
 			kp, err := mls.UnmarshalKeyPackage(bytes.Clone(row.Body))
 			if err != nil {
 				return out, err
+			}
+			if kp.LastResort() {
+				continue
 			}
 			if !kp.LeafNode.Capabilities.Support(req.RequiredCapabilities) {
 				out.ClientStatus = wire.ClientNothingCompatible
