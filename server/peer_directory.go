@@ -371,7 +371,7 @@ func (s *socket) identityRoots(r *api.Request) ([]byte, error) {
 func (m *messenger) identityRoots(ctx context.Context, domain mimi.ProviderID) ([][]byte, error) {
 	roots, err := m.peers.rootsFor(ctx, domain)
 	if err != nil {
-		return nil, err
+		return nil, awayUnless(ctx, err)
 	}
 	list := make([][]byte, len(roots))
 	for i, r := range roots {

@@ -133,7 +133,9 @@ export function joinByLink(engine, hold, release) {
     if (!offer || offer === asked) return;
     asked = offer;
     setFault(dialog.querySelector('.fault'), '');
-    setText(byId('join-body'), t('chat.join_body', { host: hostOf(offer) }));
+    const host = hostOf(offer);
+    dialog.querySelector('[type=submit]').hidden = !host;
+    setText(byId('join-body'), host ? t('chat.join_body', { host }) : t('error.link_gone'));
     dialog.showModal();
   };
 }

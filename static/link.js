@@ -10,14 +10,15 @@ const kept = 'kith-join';
 /** @param {string} offer */
 export const linkTo = (offer) => `${location.origin}/${mark}${encodeURIComponent(offer)}`;
 
-/** The offer in a link, "" if it is none. @param {string} text */
+/** The offer in a link, "" if it is none. What is damaged is an offer too, which the engine refuses. @param {string} text */
 export function parseLink(text) {
   const at = text.indexOf(mark);
   if (at < 0) return '';
+  const offer = text.slice(at + mark.length).trim();
   try {
-    return decodeURIComponent(text.slice(at + mark.length).trim());
+    return decodeURIComponent(offer);
   } catch {
-    return '';
+    return offer;
   }
 }
 

@@ -131,7 +131,7 @@ func tryOut(t *testing.T) func(hosts *acmetest.Hosts, binary, name string) *acme
 		must(t, err)
 		must(t, l.Close())
 		p.Args = []string{"-dev", "-domain", domain, "-listen", l.Addr().String(), "-federation", hosts.Address(domain) + ":443"}
-		p.Ready, p.Client, p.Env = "http://"+l.Addr().String()+"/healthz", http.DefaultClient, nil
+		p.Ready, p.Client, p.Env = "http://"+l.Addr().String()+"/readyz", http.DefaultClient, nil
 		return p
 	}
 }

@@ -54,18 +54,24 @@ type provider struct {
 	program *acmetest.Program
 }
 
-// startProvider starts kith -dev on a free port of 127.0.0.1.
-func startProvider(t *testing.T) *provider {
+// freeAddress is one that nothing listens at.
+func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := listener.Addr().String()
 	listener.Close()
+	return listener.Addr().String()
+}
+
+// startProvider starts kith -dev on a free port of 127.0.0.1, with further flags.
+func startProvider(t *testing.T, more ...string) *provider {
+	t.Helper()
+	addr := freeAddress(t)
 	p := &provider{t: t, dir: t.TempDir(), addr: addr, base: "http://" + addr}
-	p.program = &acmetest.Program{Binary: binary, Data: p.dir, Log: filepath.Join(t.TempDir(), "log"), Args: []string{"-dev", "-listen", addr},
-		Ready: p.base + "/healthz", Client: http.DefaultClient}
+	p.program = &acmetest.Program{Binary: binary, Data: p.dir, Log: filepath.Join(t.TempDir(), "log"), Args: append([]string{"-dev", "-listen", addr}, more...),
+		Ready: p.base + "/readyz", Client: http.DefaultClient}
 	p.run()
 	return p
 }

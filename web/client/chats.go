@@ -83,7 +83,7 @@ func (e *engine) newChat(ctx context.Context, address string) (RoomView, error) 
 		return RoomView{}, err
 	}
 	if len(users) == 0 {
-		return RoomView{}, fail(CodeNotAllowed, "a chat with oneself")
+		return RoomView{}, fail(CodeYourself, "a chat with oneself")
 	}
 	r, err := e.openDirect(ctx, users[0])
 	if err != nil {

@@ -246,6 +246,7 @@ const (
 	CodeHubUnreachable  = "hub_unreachable"
 	CodePeerRefused     = "peer_refused"
 	CodeBlocked         = "blocked"
+	CodeYourself        = "yourself"
 	CodeLinkGone        = "link_gone"
 )
 
