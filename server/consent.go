@@ -325,7 +325,7 @@ func decideConsent(tx *db.Tx, requester, target mimi.UserID, room mimi.RoomID) (
 // not. The target need not exist: to a stranger that looks like a target that has not consented (KM-7).
 //
 // draft-ietf-mimi-protocol-06, Sections 3.2 and 8
-func (m *messenger) mayFetch(tx *db.Tx, requester, target mimi.UserID, room mimi.RoomID) (wire.KeyMaterialUserCode, bool, error) {
+func mayFetch(tx *db.Tx, requester, target mimi.UserID, room mimi.RoomID) (wire.KeyMaterialUserCode, bool, error) {
 	d, err := decideConsent(tx, requester, target, room)
 	if err != nil {
 		return wire.UserNoConsent, false, err

@@ -221,7 +221,7 @@ func (s *consentSide) fetch(requester, target mimi.UserID, room mimi.RoomID) (co
 	s.t.Helper()
 	err := s.db.Read(s.ctx, func(tx *db.Tx) (err error) {
 		var may bool
-		code, may, err = new(messenger).mayFetch(tx, requester, target, room)
+		code, may, err = mayFetch(tx, requester, target, room)
 		if may != (code == wire.UserSuccess) {
 			s.t.Errorf("may %t with code %d", may, code)
 		}

@@ -15,7 +15,6 @@ import (
 	"kith/mimi"
 	"kith/mimi/identity"
 	"kith/mimi/mls"
-	"kith/mimi/policy"
 	"kith/mimi/room"
 	"kith/mimi/wire"
 	"kith/web/api"
@@ -356,7 +355,7 @@ type roomChange struct {
 
 func (c *roomChange) apply(tx *db.Tx) error {
 	c.stored, c.added, c.joined, c.removed, c.targets, c.silent, c.refused, c.repeated = nil, nil, nil, nil, nil, nil, "", false
-	if err := c.resolve(tx); err != nil || c.refused != "" {
+	if err := errors.Join(c.resolve(tx), c.checkConsent(tx)); err != nil || c.refused != "" {
 		return err
 	}
 	var commitID, welcomeID int64
@@ -467,6 +466,24 @@ func (c *roomChange) resolve(tx *db.Tx) error {
 	}
 	// A device that comes back by an external commit in place of its old leaf stays a member all the time.
 	c.removed = without(c.removed, c.joined)
+	return nil
+}
+
+// checkConsent refuses to list a user of ours whom the one who does it could give no devices: the user's browsers join
+// rooms by themselves in which the user is a participant (CO-7).
+func (c *roomChange) checkConsent(tx *db.Tx) error {
+	for _, l := range c.outcome.Listed {
+		if l.User.Provider() != c.domain {
+			continue // its provider has no part in the room before it gives KeyPackages
+		}
+		_, may, err := mayFetch(tx, l.By, l.User, c.outcome.Next.Room())
+		if err != nil {
+			return err
+		}
+		if !may {
+			c.refused = "a user has not consented to be in the room"
+		}
+	}
 	return nil
 }
 
@@ -658,24 +675,14 @@ func (h *localHub) mayAdd(ctx context.Context, user mimi.UserID, id mimi.RoomID,
 	defer r.release()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	view := r.hub.View()
-	if r.hub.Closed() {
-		return nil, opNotAllowed
-	}
-	if target == user && !view.Can(user, policy.CanAddOwnClient) || target != user && !mayAddUser(view, user, target) {
+	if !r.hub.MayForward(user, target) {
 		return nil, opNotAllowed
 	}
 	var present []mimi.ClientID
-	for _, m := range view.Devices(target) {
+	for _, m := range r.hub.View().Devices(target) {
 		present = append(present, m.Client)
 	}
 	return present, nil
-}
-
-// mayAddUser says whether user may bring target in. Whoever is listed already, as the two of a direct room are, may be
-// brought in by any participant.
-func mayAddUser(view *room.View, user, target mimi.UserID) bool {
-	return view.Can(user, policy.CanAddParticipant) || view.IsParticipant(user) && view.IsParticipant(target)
 }
 
 // rootsOf are the roots that vouch for the users of a provider.

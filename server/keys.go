@@ -145,7 +145,7 @@ func (m *messenger) claim(ctx context.Context, req *wire.KeyMaterialRequest, ski
 	resp := &wire.KeyMaterialResponse{Protocol: wire.ProtocolMLS10, UserURI: req.TargetUser}
 	err := m.DB.Write(ctx, func(tx *db.Tx) error {
 		resp.Clients = nil
-		code, may, err := m.mayFetch(tx, req.RequestingUser, req.TargetUser, req.RoomID)
+		code, may, err := mayFetch(tx, req.RequestingUser, req.TargetUser, req.RoomID)
 		if err != nil || !may {
 			resp.UserStatus = code
 			return err

@@ -3,6 +3,7 @@ package room_test
 import (
 	"bytes"
 	"crypto/rand"
+	"fmt"
 	"testing"
 	"time"
 
@@ -100,6 +101,18 @@ func TestGI8JoinFollowsItsRequest(t *testing.T) {
 	w.groupInfo(twin)
 	w.refuse("GI-8", alice2, req)
 	w.accept(alice2, w.join(alice2))
+}
+
+// TestGI8RequestsOfOneProvider: a provider that makes up devices takes the place of its own joiners only.
+func TestGI8RequestsOfOneProvider(t *testing.T) {
+	w, _, bob, _, _ := trio(t)
+	for i := range 128 {
+		w.groupInfo(w.device(bob.user.String(), fmt.Sprint("made-up", i)))
+	}
+	late, req := w.join2(bob.user.String(), "late")
+	w.refuse("GI-8", late, req)
+	alice2, req := w.join2("mimi://a.example/u/alice", "2")
+	w.accept(alice2, req)
 }
 
 func TestGI9WhoIsAuthorised(t *testing.T) {

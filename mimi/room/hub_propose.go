@@ -22,6 +22,7 @@ func (h *Hub) propose(now uint64, from Origin, messages []wire.MLSMessage) (*Upd
 	if !from.Is(sender.Client) {
 		return refused(from.foreign("proposal of another client")), nil
 	}
+	var listed []Listing
 	n := h.next(h.stamp(now))
 	for _, m := range messages {
 		s := m.Public.Sender()
@@ -37,6 +38,7 @@ func (h *Hub) propose(now uint64, from Origin, messages []wire.MLSMessage) (*Upd
 			return refused(refusal("UP-3", "proposal does not verify")), nil
 		}
 		n.pending = append(n.pending, pendingProposal{message: m, ref: received.Ref, time: n.last})
+		listed = append(listed, listings(m.Public.Proposal(), sender.User)...)
 	}
 	if r := n.anticipate(); r != nil {
 		return refused(r), nil
@@ -49,6 +51,7 @@ func (h *Hub) propose(now uint64, from Origin, messages []wire.MLSMessage) (*Upd
 	return &UpdateOutcome{
 		Response: wire.UpdateRoomResponse{ResponseCode: wire.UpdateSuccess, AcceptedTimestamp: n.last},
 		Next:     n,
+		Listed:   listed,
 		Events:   []Event{{Kind: EventProposal, Timestamp: n.last, Body: body}},
 	}, nil
 }

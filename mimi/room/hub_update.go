@@ -22,8 +22,31 @@ type UpdateOutcome struct {
 	Joined []mimi.ClientID
 	// Removed are the clients that are no longer in the group.
 	Removed []mimi.ClientID
+	// Listed are the users that somebody has put into the list of participants, other than himself: as soon as that is
+	// proposed. Whether they have consented is for the caller to say.
+	Listed []Listing
 	// Refusal is the reason for a refusal other than a wrong epoch.
 	Refusal *policy.Refusal
+}
+
+// Listing is that one user makes another a participant.
+type Listing struct{ By, User mimi.UserID }
+
+// listings are those of a proposal. A ban needs nobody's consent.
+func listings(p *mls.Proposal, by mimi.UserID) (list []Listing) {
+	if p.AppDataUpdate == nil || p.AppDataUpdate.Component != policy.ParticipantList {
+		return nil
+	}
+	u, err := policy.UnmarshalParticipantsUpdate(p.AppDataUpdate.Update)
+	if err != nil {
+		return nil // policy has refused it
+	}
+	for _, added := range u.AddedParticipants {
+		if user, err := mimi.ParseUserID(added.User); err == nil && user != by && added.RoleIndex != policy.RoleBanned {
+			list = append(list, Listing{by, user})
+		}
+	}
+	return list
 }
 
 func refused(r *policy.Refusal) *UpdateOutcome {
@@ -297,6 +320,13 @@ func (h *Hub) accepted(n *Hub, s *mls.StagedCommit, req *wire.UpdateRequest) (*U
 	if leaf, ok := s.AddedLeaf(); ok && s.Sender().Type == mls.SenderNewMemberCommit {
 		m, _ := n.view.Member(leaf)
 		out.Joined = append(out.Joined, m.Client)
+	}
+	if by, ok := h.view.Member(s.Sender().Leaf); ok && s.Sender().Type == mls.SenderMember {
+		for _, p := range s.Proposals() {
+			if p.Ref == nil { // the others were looked at when they were proposed, and have to be committed
+				out.Listed = append(out.Listed, listings(&p.Proposal, by.User)...)
+			}
+		}
 	}
 	for _, m := range h.view.members {
 		if _, ok := n.view.Client(m.Client); !ok {

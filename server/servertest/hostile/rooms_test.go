@@ -141,6 +141,31 @@ func TestUP14ForeignKeyPackages(t *testing.T) {
 	})
 }
 
+// TestCO7ListedWithoutConsent: nobody becomes a participant, and so a room's guest, by a stranger's word alone: neither in
+// one commit nor by a proposal that others are to commit. A ban is no invitation.
+func TestCO7ListedWithoutConsent(t *testing.T) {
+	besiege(t, func(s *siege) {
+		list := func(v *room.View) ([]mls.Proposal, error) { return room.AddUser(v, s.dave.Account.User, nil) }
+		s.notAllowed("a commit that lists Dave", list)
+		v, err := s.mallory.View(s.room)
+		must(t, err)
+		proposals, err := list(v)
+		must(t, err)
+		req, refs, err := room.NewProposalRequest(s.mallory.Rooms[s.room], proposals)
+		must(t, err)
+		s.refusedUpdate("a proposal that lists Dave", encode(t, req))
+		for _, ref := range refs {
+			s.mallory.Rooms[s.room].ForgetProposal(ref)
+		}
+		time.Sleep(time.Minute)
+		if r := s.dave.Room(ctx, s.room.String()); r.ID != "" {
+			t.Error("Dave is in the room")
+		}
+		must(t, s.alice.Session.AddMembers(ctx, s.room.String(), []string{s.dave.Account.User.String()}))
+		s.until("Dave is there, since Alice has added him", func() bool { return s.dave.Room(ctx, s.room.String()).ID != "" })
+	})
+}
+
 // TestUP6RemovedUser: who was removed can neither commit nor write nor come back.
 func TestUP6RemovedUser(t *testing.T) {
 	besiege(t, func(s *siege) {
