@@ -200,9 +200,9 @@ func (e *engine) onApplication(b *batch, r *room, f *wire.FanoutMessage, rcv *ml
 	if m.Kind() != content.KindMessage || m.Text() == "" {
 		return dropUnsupported
 	}
+	mid := content.ID(sender.User, r.id, raw).String()
 	row := &message{
-		id: content.ID(sender.User, r.id, raw).String(), key: timelineKey(f.Timestamp, 0), state: MessageReceived,
-		sender: sender.User.String(), time: int64(f.Timestamp), content: raw,
+		id: mid, key: messageKey(f.Timestamp, mid), state: MessageReceived, sender: sender.User.String(), time: int64(f.Timestamp), content: raw,
 	}
 	if sender.User == e.user {
 		row.state = MessageSent // another device of ours

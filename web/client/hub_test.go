@@ -65,6 +65,7 @@ type hub struct {
 	away     func(op api.Op, target string) bool // whether another provider cannot be reached for that; nil: never
 	left     []string                            // who said to have left what, "client room"
 	allowed  bool                                // whatever away says
+	stopped  uint64                              // the clock of the hub stands still at this time
 	nameless bool                                // nobody tells names of people of other providers
 	lies     []byte                              // what others are told to be the identity root of a.example
 }
@@ -660,6 +661,9 @@ func (h *hub) submit(c *hubConn, id mimi.RoomID, req *api.Request) ([]byte, bool
 		return nil, false, err
 	}
 	if accepted != nil {
+		if h.stopped > 0 {
+			accepted.Timestamp, resp.AcceptedTimestamp = h.stopped, h.stopped
+		}
 		if resp.Frank, err = h.franker.Frank(accepted); err != nil {
 			return nil, false, err
 		}

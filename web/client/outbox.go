@@ -287,7 +287,7 @@ func (e *engine) confirm(b *batch, r *room, id string, timestamp uint64) error {
 		return err
 	}
 	m.state, m.errCode, m.time = MessageSent, "", int64(timestamp)
-	e.moveRow(b, r, m, timelineKey(timestamp, 0))
+	e.moveRow(b, r, m, messageKey(timestamp, id))
 	return nil
 }
 

@@ -195,6 +195,12 @@ func timelineKey(timestamp uint64, index int) string {
 	return fmt.Sprintf("%016x.%02x", timestamp, index)
 }
 
+// messageKey is the place of a message. Hubs may give one time to several: none of them takes the place of another, and the
+// lowest message ID comes first.
+//
+// draft-ietf-mimi-content-08, Section 9.1
+func messageKey(timestamp uint64, id string) string { return timelineKey(timestamp, 0) + "." + id }
+
 func provisionalKey(seq uint64) string { return fmt.Sprintf("~%016x", seq) }
 
 // outgoing is a message on its way out. The content never changes; the request is made when it is first encrypted

@@ -385,3 +385,32 @@ func TestIQ1SearchAsksTheProvider(t *testing.T) {
 		}
 	})
 }
+
+// TestMC11EqualTimes: a hub may give the same time to several messages. All are shown, to everybody in the same order.
+func TestMC11EqualTimes(t *testing.T) {
+	world(t, func(h *hub) {
+		alice, bob := h.join("alice"), h.join("bob")
+		r, err := alice.session.NewGroup(context.Background(), "Club", []string{"bob"})
+		must(t, err)
+		bob.awaitRoom("Club")
+		time.Sleep(time.Second)
+		h.mu.Lock()
+		h.stopped = uint64(time.Now().UnixMilli())
+		h.mu.Unlock()
+		var want []string
+		for i := range 6 {
+			who := []*agent{alice, bob}[i%2]
+			who.send(r.ID, fmt.Sprint(i))
+			want = append(want, []string{"Alice", "Bob"}[i%2]+": "+fmt.Sprint(i))
+		}
+		shown := func(a *agent) []string { return slices.Sorted(slices.Values(a.lines(r.ID))) }
+		slices.Sort(want)
+		for _, a := range []*agent{alice, bob} {
+			a.settled(r.ID)
+			a.until("all messages", func() bool { return slices.Equal(shown(a), want) })
+		}
+		if a, b := alice.lines(r.ID), bob.lines(r.ID); !slices.Equal(a, b) {
+			t.Errorf("Alice sees %q, Bob %q", a, b)
+		}
+	})
+}
