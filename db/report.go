@@ -1,9 +1,11 @@
 package db
 
-// maxUnverified bounds the open reports that nothing proves: the oldest make room for new ones, so that nobody can fill the
-// disk by reporting. keepHandled is how long a handled report is kept.
+// maxUnverified bounds the open reports that nothing proves, maxVerified those from one provider that something does, with
+// their messages: the oldest make room for new ones, so that nobody can fill the disk by reporting. keepHandled is how long
+// a handled report is kept.
 const (
 	maxUnverified = 1000
+	maxVerified   = 300
 	keepHandled   = 90 * 24 * 3600 * 1000
 )
 
@@ -64,16 +66,21 @@ func (tx *Tx) AddReport(r Report) error {
 			return err
 		}
 	}
-	return tx.pruneReports(r.At)
+	return tx.pruneReports(r.At, r.Provider)
 }
 
-func (tx *Tx) pruneReports(now int64) error {
+func (tx *Tx) pruneReports(now int64, provider string) error {
 	_, err := tx.exec(`DELETE FROM report WHERE handled_at < ?`, now-keepHandled)
 	if err != nil {
 		return err
 	}
 	_, err = tx.exec(`DELETE FROM report WHERE id IN
 		(SELECT id FROM report WHERE handled_at IS NULL AND verified = 0 ORDER BY id DESC LIMIT -1 OFFSET ?)`, maxUnverified)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(`DELETE FROM report WHERE id IN
+		(SELECT id FROM report WHERE handled_at IS NULL AND verified = 1 AND provider = ? ORDER BY id DESC LIMIT -1 OFFSET ?)`, provider, maxVerified)
 	return err
 }
 

@@ -115,3 +115,28 @@ func TestHubKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestVerifiedReportsAreBounded: a provider that reports the same message over and over drives out no other's reports.
+func TestVerifiedReportsAreBounded(t *testing.T) {
+	s := newMessageStore(t)
+	proof := []ReportedMessage{{Text: "x", Data: []byte{1}, Frank: []byte{}}}
+	s.write(t, func(tx *Tx) error {
+		err := tx.AddReport(Report{Hash: []byte("honest"), Provider: "b.example", Messages: proof})
+		for i := 0; i < maxVerified+10 && err == nil; i++ {
+			err = tx.AddReport(Report{Hash: fmt.Append(nil, i), Provider: "evil.example", At: int64(i), Messages: proof})
+		}
+		return err
+	})
+	var of = map[string]int{}
+	var messages int
+	err := s.Read(t.Context(), func(tx *Tx) error {
+		list, err := tx.OpenReports(true, 2*maxVerified)
+		for _, r := range list {
+			of[r.Provider]++
+		}
+		return errors.Join(err, tx.one(`SELECT count(*) FROM report_message`, nil, &messages))
+	})
+	if err != nil || of["evil.example"] != maxVerified || of["b.example"] != 1 || messages != maxVerified+1 {
+		t.Errorf("%v, %d messages: %v", of, messages, err)
+	}
+}
