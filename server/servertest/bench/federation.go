@@ -218,7 +218,7 @@ func fanoutPhase(ctx context.Context, d *driver, w *internet) error {
 	}
 	defer closeAll(clients)
 	begin := time.Now()
-	id, err := d.newRoom(ctx, clients, 5)
+	id, err := d.newWideRoom(ctx, clients, users, 5)
 	if err != nil {
 		return err
 	}
@@ -244,6 +244,66 @@ func fanoutPhase(ctx context.Context, d *driver, w *internet) error {
 	return d.steady(ctx, clients, id, hub)
 }
 
+// newWideRoom makes a room of the users of all providers, so many of each: one of each is added by the first of all and
+// brings in the others there. All have read everything then, and the first senders are in the group.
+func (d *driver) newWideRoom(ctx context.Context, clients []*client, users, senders int) (mimi.RoomID, error) {
+	d.rooms++
+	first := clients[0]
+	id, err := mimi.NewRoomID(first.User.Provider(), fmt.Sprintf("wide%d", d.rooms))
+	if err != nil {
+		return id, err
+	}
+	if err := first.CreateRoom(ctx, first.c, id, "Bench", mimi.UserID{}); err != nil {
+		return id, err
+	}
+	var leaders []*client
+	for i := users; i < len(clients); i += users {
+		leaders = append(leaders, clients[i])
+	}
+	if err := d.addAll(ctx, first, id, slices.Concat(clients[1:users], leaders)); err != nil {
+		return id, err
+	}
+	for i, l := range leaders {
+		if err := l.follow(ctx, 1+i, true); err != nil { // the Welcome and what the leaders before did
+			return id, err
+		}
+		at := users * (i + 1)
+		if err := d.addAll(ctx, l, id, clients[at+1:at+users]); err != nil {
+			return id, err
+		}
+	}
+	for i, c := range clients {
+		come := 1 + len(leaders)
+		switch p := i / users; {
+		case i == 0:
+			come = len(leaders) // its own commit has come already
+		case p > 0 && i%users == 0:
+			come = len(leaders) - p
+		case p > 0:
+			come = 1 + len(leaders) - p
+		}
+		if err := c.follow(ctx, come, i < senders); err != nil {
+			return id, err
+		}
+	}
+	return id, nil
+}
+
+// follow reads so many events, and takes them into its groups if it is to send.
+func (c *client) follow(ctx context.Context, n int, handle bool) error {
+	for range n {
+		e, err := c.c.NextEvent(ctx)
+		if err == nil && handle {
+			_, err = c.Handle(e)
+		}
+		if err != nil {
+			return err
+		}
+		c.cursor = e.Cursor
+	}
+	return nil
+}
+
 // steady sends on for some minutes, and looks at the hub's memory.
 func (d *driver) steady(ctx context.Context, clients []*client, id mimi.RoomID, hub process) error {
 	minutes := d.scale(d.minutes, 0)
@@ -252,11 +312,11 @@ func (d *driver) steady(ctx context.Context, clients []*client, id mimi.RoomID, 
 		if err != nil {
 			return err
 		}
-		wide(fmt.Sprintf("  the hub's memory after %d min at 50/s", k), "%.1f MB", float64(rss)/1e6, "flat")
+		wide(fmt.Sprintf("  the hub's memory after %d min at 20/s", k), "%.1f MB", float64(rss)/1e6, "flat")
 		if k == minutes {
 			break
 		}
-		if err := d.pour(ctx, clients, id, 50, time.Minute); err != nil {
+		if err := d.pour(ctx, clients, id, 20, time.Minute); err != nil {
 			return err
 		}
 	}
