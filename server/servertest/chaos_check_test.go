@@ -95,7 +95,12 @@ func (c *chaos) check() []string {
 			c.rejoins += len(f.gaps)
 		}
 		c.checkOrder(id, list, wrong)
-		c.checkMembers(id, list, wrong)
+		before := len(wrong.lines)
+		if c.checkMembers(id, list, wrong); len(wrong.lines) > before {
+			for _, f := range list {
+				c.log("in %s %s", short(id), f.story())
+			}
+		}
 	}
 	c.checkWritten(wrong)
 	return wrong.lines
