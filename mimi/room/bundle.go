@@ -34,7 +34,7 @@ func NewProposalRequest(g *mls.Group, list []mls.Proposal) (*wire.UpdateRequest,
 func propose(g *mls.Group, list []mls.Proposal) (*wire.UpdateRequest, error) {
 	req := new(wire.UpdateRequest)
 	for i, p := range list {
-		m, err := g.Propose(p, EmptyAAD())
+		m, err := g.Propose(p, HandshakeAAD(g.Context()))
 		if err != nil {
 			return nil, err
 		}

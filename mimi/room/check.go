@@ -53,8 +53,10 @@ func CheckCommit(before *View, s *mls.StagedCommit, at uint64) (*View, *policy.R
 	if r := policy.Check(c); r != nil {
 		return nil, r
 	}
-	if r := after.checkHub(); r != nil {
-		return nil, r
+	if before.listsHub() {
+		if r := after.checkHub(); r != nil {
+			return nil, r
+		}
 	}
 	return after, nil
 }

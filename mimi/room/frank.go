@@ -40,7 +40,11 @@ func MessageAAD(c *mls.GroupContext, salt [wire.SaltSize]byte, applicationData [
 	if err != nil {
 		return nil, err
 	}
-	if _, safe := dict.Get(mls.ComponentSafeAAD); !safe || readAgent(dict) == nil {
+	_, safe := dict.Get(mls.ComponentSafeAAD)
+	switch {
+	case !safe:
+		return nil, nil
+	case readAgent(dict) == nil:
 		return EmptyAAD(), nil
 	}
 	tag := wire.NewFrankAAD(salt, applicationData)

@@ -233,7 +233,7 @@ func (h *Hub) sign(p mls.Proposal) (wire.MLSMessage, error) {
 	if err != nil {
 		return wire.MLSMessage{}, err
 	}
-	m, err := mls.ProposeExternal(h.view.context, uint32(i), h.key, p, EmptyAAD())
+	m, err := mls.ProposeExternal(h.view.context, uint32(i), h.key, p, HandshakeAAD(h.view.context))
 	if err != nil {
 		return wire.MLSMessage{}, err
 	}

@@ -33,11 +33,18 @@ func NewJoinRequest(rand io.Reader, c *mls.Client, code []byte) (*wire.GroupInfo
 	return req, key, req.Sign(c.SignatureKey)
 }
 
+// ErrStrange is why a room cannot be joined that is of another cipher suite than ours, or whose state says what we do not
+// understand.
+var ErrStrange = errors.New("room: a room of another make")
+
 // OpenGroupInfo decrypts and checks the answer: it is signed by the external sender of the room that was asked for,
 // who is that room's hub. The GroupInfo itself is verified by joining.
 func OpenGroupInfo(room mimi.RoomID, resp *wire.GroupInfoResponse, key *mls.HPKEPrivateKey) (*wire.GroupInfoRatchetTree, error) {
 	if resp.RoomID != room {
 		return nil, errors.New("room: answer for another room")
+	}
+	if resp.CipherSuite != Suite {
+		return nil, ErrStrange
 	}
 	if err := resp.Verify(); err != nil {
 		return nil, err
@@ -45,6 +52,9 @@ func OpenGroupInfo(room mimi.RoomID, resp *wire.GroupInfoResponse, key *mls.HPKE
 	info, err := resp.Open(key)
 	if err != nil {
 		return nil, err
+	}
+	if info.GroupInfo.GroupContext.CipherSuite != Suite {
+		return nil, ErrStrange
 	}
 	id, err := identify(resp.HubSender.Credential)
 	if err != nil || id.hub != room.Provider() {
@@ -84,10 +94,10 @@ func JoinRoomWith(cfg mls.Config, c *mls.Client, room mimi.RoomID, info *wire.Gr
 	}
 	v, err := NewView(public.Context(), public.Members())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(ErrStrange, err)
 	}
 	if r := v.Check(room); r != nil {
-		return nil, nil, errors.New("room: " + r.String())
+		return nil, nil, errors.Join(ErrStrange, errors.New("room: "+r.String()))
 	}
 	id, err := identify(c.Credential)
 	if err != nil {
@@ -104,7 +114,7 @@ func JoinRoomWith(cfg mls.Config, c *mls.Client, room mimi.RoomID, info *wire.Gr
 			leaving = append(leaving, p.Proposal.Message)
 		}
 	}
-	return mls.JoinExternalWith(cfg, c, info.GroupInfo, tree, proposals, leaving, EmptyAAD())
+	return mls.JoinExternalWith(cfg, c, info.GroupInfo, tree, proposals, leaving, HandshakeAAD(public.Context()))
 }
 
 // entry are the proposals of an external commit: the removal of the client's old leaf, or the list entry of a user who

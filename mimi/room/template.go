@@ -216,11 +216,49 @@ func contextExtensions(dict mls.AppDataDictionary, hub mls.ExternalSender) (mls.
 // draft-ietf-mls-extensions, Section 4.9
 func EmptyAAD() []byte { return []byte{0} }
 
-// FrameContent makes application data of a MIMI content. Its media type is the room's first, so it goes unstated.
+// HandshakeAAD is the authenticated data of a handshake in a group: other hubs' rooms need not have the safe_aad component,
+// and then there is no list that could be empty.
+//
+// draft-ietf-mls-extensions, Section 4.9
+func HandshakeAAD(c *mls.GroupContext) []byte {
+	if dict, err := c.Extensions.AppData(); err == nil {
+		if _, safe := dict.Get(mls.ComponentSafeAAD); safe {
+			return EmptyAAD()
+		}
+	}
+	return nil
+}
+
+// FrameContent makes application data of a MIMI content, for our rooms. Its media type is the room's first, so it goes
+// unstated.
 //
 // draft-ietf-mls-extensions, Section 6.2
 func FrameContent(content []byte) ([]byte, error) {
 	f := mls.ApplicationFraming{Content: content}
+	return f.Bytes()
+}
+
+// FrameContentIn is FrameContent for any group: other hubs' rooms may have no media types, and then no framing, or begin
+// their list with another type than ours, and then ours is stated.
+//
+// draft-ietf-mls-extensions, Section 6.2.4
+func FrameContentIn(c *mls.GroupContext, content []byte) ([]byte, error) {
+	dict, err := c.Extensions.AppData()
+	if err != nil {
+		return nil, err
+	}
+	data, framed := dict.Get(mls.ComponentContentMediaTypes)
+	if !framed {
+		return content, nil
+	}
+	types, err := mls.UnmarshalMediaTypeList(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(types) > 0 && types[0].Type == contentType && len(types[0].Parameters) == 0 {
+		return FrameContent(content)
+	}
+	f := mls.ApplicationFraming{MediaType: mls.MediaType{Type: contentType}, Content: content}
 	return f.Bytes()
 }
 

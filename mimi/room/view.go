@@ -298,11 +298,17 @@ func (v *View) Check(room mimi.RoomID) *policy.Refusal {
 	if v.room != room {
 		return &policy.Refusal{Rule: "ID-6", Reason: "metadata names another room"}
 	}
-	if r := v.checkHub(); r != nil {
-		return r
+	if v.listsHub() {
+		if r := v.checkHub(); r != nil {
+			return r
+		}
 	}
 	return v.state.Validate()
 }
+
+// listsHub reports whether the hub is in the participant list. That it has to be there is our decision; what an unlisted
+// hub of another make proposes is judged as that of anybody who is not listed.
+func (v *View) listsHub() bool { return v.state.IsListed(v.Hub().String()) }
 
 // checkHub: the hub is listed, with a role that has no clients, so that its proposals are authorised.
 //

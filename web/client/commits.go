@@ -171,7 +171,7 @@ func (e *engine) stageInto(b *batch, r *room, p *pendingChange) error {
 	if g.HasPending() {
 		g.DiscardPending()
 	}
-	bundle, err := g.Commit(mls.CommitOptions{Proposals: proposals, RenewLeaf: renew, AAD: rooms.EmptyAAD()})
+	bundle, err := g.Commit(mls.CommitOptions{Proposals: proposals, RenewLeaf: renew, AAD: rooms.HandshakeAAD(g.Context())})
 	if err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func (e *engine) encrypt(b *batch, r *room, o *outgoing) error {
 	if g == nil {
 		return nil // not in the room yet
 	}
-	data, err := rooms.FrameContent(o.content)
+	data, err := rooms.FrameContentIn(g.Context(), o.content)
 	if err != nil {
 		return err
 	}
