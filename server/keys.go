@@ -207,11 +207,11 @@ func (m *messenger) foreignMaterial(ctx context.Context, req *wire.KeyMaterialRe
 		return nil, err
 	}
 	given := len(resp.Clients)
+	declineOtherSuites(resp, req)
 	resp.Clients = slices.DeleteFunc(resp.Clients, func(c wire.ClientKeyMaterial) bool {
-		return slices.Contains(skip, c.ClientURI) || c.KeyPackage != nil && (!slices.Contains(req.AcceptableCipherSuites, c.KeyPackage.CipherSuite) ||
-			!m.checkForeignPackage(&c, req.TargetUser, roots))
+		return slices.Contains(skip, c.ClientURI) || c.KeyPackage != nil && !m.checkForeignPackage(&c, req.TargetUser, roots)
 	})
-	if len(resp.Clients) != given {
+	if len(resp.Clients) != given || slices.ContainsFunc(resp.Clients, isIncompatible) {
 		resp.UserStatus = userStatus(resp.Clients)
 	}
 	err = m.DB.Write(ctx, func(tx *db.Tx) error { return recordForeign(tx, resp, provider.Host(), req.RoomID.String()) })
@@ -223,6 +223,22 @@ func (m *messenger) foreignMaterial(ctx context.Context, req *wire.KeyMaterialRe
 		return nil, err
 	}
 	return resp.Bytes()
+}
+
+// declineOtherSuites turns KeyPackages that nobody has asked for into the answer that should have been given: who wants to
+// add somebody learns why that cannot be.
+func declineOtherSuites(resp *wire.KeyMaterialResponse, req *wire.KeyMaterialRequest) {
+	for i := range resp.Clients {
+		c := &resp.Clients[i]
+		if kp := c.KeyPackage; kp != nil && (!slices.Contains(req.AcceptableCipherSuites, kp.CipherSuite) ||
+			!kp.LeafNode.Capabilities.Support(req.RequiredCapabilities)) {
+			*c = wire.ClientKeyMaterial{ClientStatus: wire.ClientNothingCompatible, ClientURI: c.ClientURI, ClientCapabilities: &kp.LeafNode.Capabilities}
+		}
+	}
+}
+
+func isIncompatible(c wire.ClientKeyMaterial) bool {
+	return c.ClientStatus == wire.ClientNothingCompatible
 }
 
 func recordForeign(tx *db.Tx, resp *wire.KeyMaterialResponse, provider, room string) error {
@@ -278,6 +294,12 @@ func userStatus(clients []wire.ClientKeyMaterial) wire.KeyMaterialUserCode {
 // draft-ietf-mimi-protocol-06, Section 5.2
 func claimFor(tx *db.Tx, req *wire.KeyMaterialRequest, device int64, client mimi.ClientID) (wire.ClientKeyMaterial, error) {
 	out := wire.ClientKeyMaterial{ClientStatus: wire.ClientKeyMaterialExhausted, ClientURI: client}
+	if !slices.Contains(req.AcceptableCipherSuites, suite) {
+		// Our clients use one suite only; what they could do besides may help who asks to understand.
+		capabilities := room.Capabilities()
+		out.ClientStatus, out.ClientCapabilities = wire.ClientNothingCompatible, &capabilities
+		return out, nil
+	}
 	notBefore := tx.Now() + claimMargin.Milliseconds()
 	for _, cs := range req.AcceptableCipherSuites {
 		rows, err := tx.KeyPackages(device, int64(cs), notBefore, packagesExamined)

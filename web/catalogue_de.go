@@ -213,6 +213,8 @@ var german = map[string]string{
 	"error.hub_unreachable":  "Der Server dieser Person oder dieses Raums ist gerade nicht erreichbar. Sieh die Adresse noch einmal an, oder versuch es später wieder.",
 	"error.peer_refused":     "Dieser Server tauscht mit jenem keine Nachrichten aus. Frag, wer ihn betreut.",
 	"error.yourself":         "Das bist du selbst. Wem möchtest du denn schreiben?",
+	"error.foreign_room":     "Dieser Chat nutzt eine Verschlüsselung oder Regeln, die Kith nicht kennt; du kannst ihm nicht beitreten. Bitte die Leute dort um einen, dem Kith beitreten kann.",
+	"error.incompatible":     "Keines der Geräte dieser Person kann an einem Kith-Chat teilnehmen: Sie verschlüsseln anders.",
 	"error.link_gone":        "Dieser Link lässt niemanden mehr ein. Bitte um einen neuen.",
 	"error.replaced":         "Dein Konto ist in einer anderen Kopie dieses Browserprofils offen.",
 

@@ -214,6 +214,8 @@ var english = map[string]string{
 	"error.hub_unreachable":  "The server of that person or room cannot be reached at the moment. Look at the address, or try again later.",
 	"error.peer_refused":     "This server does not exchange messages with that one. Ask the person who looks after it.",
 	"error.yourself":         "That is you. Who else would you like to write to?",
+	"error.foreign_room":     "This chat uses an encryption or rules that Kith does not know, so you cannot join it. Ask who runs it for a chat that Kith can join.",
+	"error.incompatible":     "None of this person's devices can take part in a Kith chat: they encrypt in another way.",
 	"error.link_gone":        "This link lets nobody in any more. Ask for a new one.",
 	"error.replaced":         "Your account is open in another copy of this browser profile.",
 

@@ -47,7 +47,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 func TestCatalogueHasEngineCodes(t *testing.T) {
 	for _, code := range []string{"offline", "not_found", "no_devices", "not_allowed", "too_long", "empty",
 		"rate_limited", "disk_full", "internal", "signed_out", "conflict", "unsupported", "insecure", "storage",
-		"engine_load", "engine_stopped", "interrupted", "link_gone", "yourself"} {
+		"engine_load", "engine_stopped", "interrupted", "link_gone", "yourself", "foreign_room", "incompatible"} {
 		if english["error."+code] == "" {
 			t.Errorf("no sentence for error code %q", code)
 		}

@@ -403,7 +403,20 @@ func (e *engine) claim(ctx context.Context, l *link, r *room, u mimi.UserID) ([]
 	case wire.UserNoConsent, wire.UserNoConsentForThisRoom:
 		return nil, errNoConsent
 	}
+	if resp.UserStatus == wire.UserIncompatibleProtocol || incompatible(resp) {
+		return nil, fail(CodeIncompatible, "no compatible device")
+	}
 	return e.checkPackages(ctx, u, resp)
+}
+
+// incompatible reports whether none of a user's devices will ever do, whatever KeyPackages they have.
+func incompatible(resp *wire.KeyMaterialResponse) bool {
+	for _, c := range resp.Clients {
+		if c.ClientStatus != wire.ClientNothingCompatible {
+			return false
+		}
+	}
+	return len(resp.Clients) > 0
 }
 
 // claimRequest is signed with this device's key, as the hub demands (KM-3).
@@ -435,6 +448,10 @@ func (e *engine) checkPackages(ctx context.Context, u mimi.UserID, resp *wire.Ke
 				continue
 			}
 			leaf := &c.KeyPackage.LeafNode
+			if c.KeyPackage.CipherSuite != suite || !leaf.Capabilities.Support(rooms.RequiredCapabilities()) {
+				e.drop("key package of no use")
+				continue
+			}
 			cert, err := identity.Validate(leaf.Credential, leaf.SignatureKey, nil, e.rootsFor(u.Provider()), e.now())
 			if err != nil {
 				e.wantRoots(u.Provider()) // has its authority changed?

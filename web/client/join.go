@@ -143,6 +143,9 @@ func (e *engine) runJoin(ctx context.Context, r *room) {
 			tries = 0
 			e.awaitHub(ctx, r)
 		case errors.Is(err, errLinkLost):
+		case byLink && errors.Is(err, rooms.ErrStrange):
+			_ = e.do(ctx, func() error { r.strange = true; return nil })
+			return
 		case done, ctx.Err() != nil, errors.Is(err, errStopped), err == nil && p == nil, byLink && isFinal(err):
 			return
 		case err != nil: // the next commit may heal what is wrong with this one

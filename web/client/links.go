@@ -147,7 +147,7 @@ func (e *engine) joinByLink(ctx context.Context, offer string) (RoomView, error)
 			return errOffline
 		}
 		if r = e.roomFor(o.Room); r.rec.order == 0 || r.rec.removed {
-			r.code = o.Code
+			r.code, r.strange = o.Code, false
 			e.startJoin(r)
 		}
 		return nil
@@ -166,6 +166,8 @@ func (e *engine) joinByLink(ctx context.Context, offer string) (RoomView, error)
 			return nil
 		case r.away:
 			return fail(CodeHubUnreachable, "the room's server does not answer")
+		case r.strange:
+			return fail(CodeForeignRoom, "a room of another make")
 		}
 		return fail(CodeLinkGone, "the link lets nobody in any more")
 	})

@@ -42,6 +42,7 @@ type room struct {
 	sending, changing, joining, releasing, committing, asking, gap bool   // a flow is at it
 	renewed                                                        bool   // the present certificate has been tried in this room
 	code                                                           []byte // of the join link that is to let us in
+	strange                                                        bool   // its hub lets us in, but into what we cannot be in
 	agent                                                          []byte // FrankingAgentData that was checked
 }
 

@@ -248,6 +248,8 @@ const (
 	CodeBlocked         = "blocked"
 	CodeYourself        = "yourself"
 	CodeLinkGone        = "link_gone"
+	CodeForeignRoom     = "foreign_room"
+	CodeIncompatible    = "incompatible"
 )
 
 func fail(code, text string) *Error { return &Error{Code: code, Text: text} }
