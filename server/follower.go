@@ -31,6 +31,7 @@ type follower struct {
 	log     *slog.Logger
 	lines   *limiter // in the log, by provider
 	now     func() time.Time
+	echoes  *echoes
 }
 
 // Notify stores the events of a room's hub and hands them to the devices they are for. When it returns they are on disk.
@@ -45,6 +46,7 @@ func (f *follower) Notify(ctx context.Context, id mimi.RoomID, body []byte) erro
 	if err != nil {
 		return opBadRequest
 	}
+	f.echoes.came(id, list)
 	r, err := f.acquire(ctx, id, list)
 	if r == nil || err != nil {
 		return err
@@ -289,7 +291,23 @@ func (h *remoteHub) Submit(ctx context.Context, from room.Origin, id mimi.RoomID
 		answer(nil, opNotAllowed)
 		return
 	}
-	h.m.running.Go(func() { answer(h.ask(ctx, endpointSubmitMessage, id, body)) })
+	h.m.running.Go(func() { answer(h.submit(ctx, id, req, body)) })
+}
+
+func (h *remoteHub) submit(ctx context.Context, id mimi.RoomID, req *wire.SubmitMessageRequest, body []byte) ([]byte, error) {
+	key := h.m.follower.echoes.sending(id, &req.AppMessage)
+	answer, err := h.ask(ctx, endpointSubmitMessage, id, body)
+	if err != nil {
+		h.m.follower.echoes.refused(key)
+		return nil, err
+	}
+	resp, err := wire.UnmarshalSubmitMessageResponse(answer)
+	if err != nil || resp.StatusCode != wire.SubmitAccepted {
+		h.m.follower.echoes.refused(key)
+		return answer, nil
+	}
+	h.m.follower.accepted(ctx, key, id, wire.FanoutApplication(resp.AcceptedTimestamp, req.AppMessage, resp.Frank), echoPatience)
+	return answer, nil
 }
 
 // ask sends a request about a room to its hub and returns the body of the answer.
@@ -304,7 +322,7 @@ func (p *peers) ask(ctx context.Context, domain mimi.ProviderID, endpoint string
 		return nil, err
 	}
 	switch {
-	case a.status == http.StatusOK, a.status == http.StatusCreated, a.status == http.StatusAccepted:
+	case a.status >= 200 && a.status < 300: // A38
 		return a.body, nil
 	case a.status == http.StatusBadRequest:
 		return nil, opBadRequest
@@ -329,7 +347,8 @@ func (h *remoteHub) Update(ctx context.Context, from room.Origin, id mimi.RoomID
 		return nil, opBadRequest
 	}
 	if !isExternalCommit(&req.ProposalOrCommit) {
-		return h.ask(ctx, endpointUpdate, id, body)
+		answer, _, err := h.update(ctx, id, req, body, echoPatience)
+		return answer, err
 	}
 	hash := commitHash(&req.ProposalOrCommit)
 	err = h.m.DB.Write(ctx, func(tx *db.Tx) error {
@@ -342,14 +361,36 @@ func (h *remoteHub) Update(ctx context.Context, from room.Origin, id mimi.RoomID
 	if err != nil {
 		return nil, err
 	}
-	answer, err := h.ask(ctx, endpointUpdate, id, body)
+	answer, refused, err := h.update(ctx, id, req, body, joinPatience)
 	if err != nil {
 		return nil, err // perhaps accepted all the same
 	}
-	if resp, bad := wire.UnmarshalUpdateRoomResponse(answer); bad == nil && resp.ResponseCode != wire.UpdateSuccess {
+	if refused {
 		err = h.m.DB.Write(ctx, func(tx *db.Tx) error { return tx.DropJoinIntent(id.String(), hash) })
 	}
 	return answer, err
+}
+
+// update sends an update to the hub and returns the answer, and whether the hub has refused it.
+func (h *remoteHub) update(ctx context.Context, id mimi.RoomID, req *wire.UpdateRequest, body []byte, patience time.Duration) (answer []byte, refused bool, err error) {
+	key := h.m.follower.echoes.sending(id, &req.ProposalOrCommit)
+	answer, err = h.ask(ctx, endpointUpdate, id, body)
+	if err != nil {
+		h.m.follower.echoes.refused(key)
+		return nil, false, err
+	}
+	var event []byte
+	resp, bad := wire.UnmarshalUpdateRoomResponse(answer)
+	if bad == nil && resp.ResponseCode == wire.UpdateSuccess {
+		f := wire.FanoutMessage{Timestamp: resp.AcceptedTimestamp, Message: req.ProposalOrCommit, MoreProposals: req.MoreProposals}
+		event, bad = f.Bytes()
+	}
+	if bad != nil || event == nil {
+		h.m.follower.echoes.refused(key)
+		return answer, bad == nil, nil
+	}
+	h.m.follower.accepted(ctx, key, id, event, patience)
+	return answer, false, nil
 }
 
 // GroupInfo implements hub.

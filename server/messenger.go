@@ -111,7 +111,7 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 		db: c.DB, authority: c.Identity, domain: domain, now: c.Now, rand: c.Rand, log: c.Log, fanout: m.fanout, metrics: metrics,
 		mls: config, rooms: rooms, material: m.material,
 	})
-	m.follower = &follower{db: c.DB, rooms: rooms, fanout: m.fanout, metrics: metrics, log: c.Log, lines: m.refusals, now: c.Now}
+	m.follower = &follower{db: c.DB, rooms: rooms, fanout: m.fanout, metrics: metrics, log: c.Log, lines: m.refusals, now: c.Now, echoes: newEchoes()}
 	if err := errors.Join(m.peers.load(m.context), m.outbox.load(m.context)); err != nil {
 		m.stop()
 		return nil, err
@@ -119,6 +119,7 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 	m.consents = newConsents(consents{db: c.DB, domain: domain, now: c.Now, log: c.Log, hint: m.hintConsents, post: m.peers.post}, c.Metrics.registry)
 	m.running.Go(m.fanout.run)
 	m.running.Go(func() { m.consents.run(m.context) })
+	m.running.Go(func() { m.follower.watchEchoes(m.context) })
 	m.running.Go(m.keepAlive)
 	m.running.Go(m.prune)
 	return m, nil

@@ -210,7 +210,7 @@ func (p *peers) rootsFor(ctx context.Context, domain mimi.ProviderID) ([]*identi
 		return roots, nil
 	}
 	if _, err := p.directoryOf(ctx, q); err != nil {
-		return nil, err
+		return nil, awayUnless(ctx, err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
