@@ -43,6 +43,7 @@ var allowedImports = map[string][]string{
 	"kith/server":                     {"mimi", "mimi/mls", "mimi/content", "mimi/identity", "mimi/policy", "mimi/wire", "mimi/room", "db", "web", "web/api", "static"},
 	"kith/server/servertest":          {"server", "db", "web/client", "web/api", "mimi", "mimi/mls", "mimi/content", "mimi/identity", "mimi/policy", "mimi/wire", "mimi/room"},
 	"kith/server/servertest/acmetest": {},
+	"kith/server/servertest/foreign":  {"server/servertest", "web/client", "mimi", "mimi/mls", "mimi/content", "mimi/identity", "mimi/policy", "mimi/wire", "mimi/room"},
 	"kith/server/servertest/hostile":  {"server/servertest", "db", "web/client", "web/api", "mimi", "mimi/mls", "mimi/identity", "mimi/policy", "mimi/wire", "mimi/room"},
 	"kith/server/servertest/bench":    {"server", "server/servertest", "db", "web/client", "web/api", "mimi", "mimi/mls", "mimi/content", "mimi/identity", "mimi/policy", "mimi/wire", "mimi/room"},
 	"kith/web/browsertest":            {"server/servertest/acmetest"},

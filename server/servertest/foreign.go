@@ -26,8 +26,8 @@ type Foreign struct {
 }
 
 // Foreign makes a provider that answers with handler on its domain and on mimi.<domain>, and asks others for a certificate
-// as our own do.
-func (n *Net) Foreign(domain string, handler http.Handler) (*Foreign, error) {
+// as our own do. It speaks the given protocols of HTTP, or HTTP/2 and HTTP/1.1.
+func (n *Net) Foreign(domain string, handler http.Handler, protocols ...string) (*Foreign, error) {
 	f, err := n.Impostor(domain)
 	if err != nil {
 		return nil, err
@@ -36,7 +36,10 @@ func (n *Net) Foreign(domain string, handler http.Handler) (*Foreign, error) {
 		return nil, err
 	}
 	f.http = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	config := &tls.Config{MinVersion: tls.VersionTLS13, Time: n.now, ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"},
+	if len(protocols) == 0 {
+		protocols = []string{"h2", "http/1.1"}
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, Time: n.now, ClientAuth: tls.RequestClientCert, NextProtos: protocols,
 		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { return n.CA.Certificate(h.ServerName) }}
 	go func() { _ = f.http.Serve(tls.NewListener(f.port, config)) }()
 	return f, nil
