@@ -284,6 +284,7 @@ func (m *messenger) checkForeignRequester(ctx context.Context, req *wire.KeyMate
 	}
 	c, err := identity.Validate(req.RequesterCredential, req.RequesterSignatureKey, nil, roots, m.Now())
 	if err != nil || c.User != req.RequestingUser {
+		m.peers.lookAgain(ctx, req.RequestingUser.Provider())
 		return opNotAllowed
 	}
 	return nil

@@ -137,6 +137,24 @@ func (q *peer) forgetDirectory(now time.Time) bool {
 	return true
 }
 
+// lookAgain fetches the directory of a provider whose people show what its identity roots do not vouch for: it may have
+// other roots by now, which the administrator is to see at once and not when the directory is fetched the next time.
+func (p *peers) lookAgain(ctx context.Context, domain mimi.ProviderID) {
+	q, now := p.get(domain), p.now()
+	q.mu.Lock()
+	early := now.Sub(q.looked).Abs() < directoryAgain
+	if !early {
+		q.looked, q.directory = now, nil
+	}
+	q.mu.Unlock()
+	if early || domain == p.self || p.client == nil || !p.admits(q) {
+		return
+	}
+	if _, err := p.directoryOf(ctx, q); err != nil {
+		p.failed(ctx, q, err)
+	}
+}
+
 func (p *peers) fetchDirectory(ctx context.Context, q *peer) (*directory, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+q.domain.Host()+directoryPath, nil)
 	if err != nil {

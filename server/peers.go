@@ -59,6 +59,7 @@ type peer struct {
 	met       bool // it has shown that it exists, now or before the server started
 	directory *directory
 	fetched   time.Time
+	looked    time.Time        // when its people last made us fetch it, see lookAgain
 	attempts  int              // to fetch it
 	failure   error            // of the last one
 	roots     []*identity.Root // pinned
