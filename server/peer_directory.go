@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -297,7 +296,7 @@ func (p *peers) pin(ctx context.Context, q *peer, roots []*identity.Root) error 
 		return nil
 	}
 	var offered []byte
-	if !sameRoots(pinned, roots) {
+	if !identity.SameRoots(pinned, roots) {
 		offered = stored
 		p.log.Warn("another provider has a new identity, which the administrator may accept", "peer", domain)
 	}
@@ -333,16 +332,6 @@ func (p *peers) acceptRoots(ctx context.Context, domain mimi.ProviderID, seen []
 	defer q.mu.Unlock()
 	q.roots = roots
 	return nil
-}
-
-// sameRoots reports whether two lists have the same roots, in whatever order.
-func sameRoots(a, b []*identity.Root) bool {
-	within := func(a, b []*identity.Root) bool {
-		return !slices.ContainsFunc(a, func(x *identity.Root) bool {
-			return !slices.ContainsFunc(b, func(y *identity.Root) bool { return bytes.Equal(x.Raw, y.Raw) })
-		})
-	}
-	return within(a, b) && within(b, a)
 }
 
 func encodeRoots(roots []*identity.Root) ([]byte, error) {

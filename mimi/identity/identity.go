@@ -20,6 +20,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"slices"
 	"time"
 
 	"kith/mimi"
@@ -186,6 +187,16 @@ func RestoreRoot(der []byte) (*Root, error) {
 		return nil, errRootSig
 	}
 	return &Root{Raw: x.raw, Domain: domain, PublicKey: x.publicKey, NotBefore: x.notBefore, NotAfter: x.notAfter, x: x}, nil
+}
+
+// SameRoots reports whether two lists hold the same certificates, in whatever order.
+func SameRoots(a, b []*Root) bool {
+	within := func(a, b []*Root) bool {
+		return !slices.ContainsFunc(a, func(x *Root) bool {
+			return !slices.ContainsFunc(b, func(y *Root) bool { return bytes.Equal(x.Raw, y.Raw) })
+		})
+	}
+	return within(a, b) && within(b, a)
 }
 
 // Verify checks that r issued c, was allowed to, and that both are valid now.

@@ -188,6 +188,23 @@ func TestCR2Root(t *testing.T) {
 }
 
 // What was pinned is read again without its signature, and only that is not looked at.
+// TestCR2SameRoots: what is pinned and what is shown are the same whatever their order, and only then.
+func TestCR2SameRoots(t *testing.T) {
+	a, b, c := &identity.Root{Raw: []byte("a")}, &identity.Root{Raw: []byte("b")}, &identity.Root{Raw: []byte("c")}
+	for _, x := range []struct {
+		one, other []*identity.Root
+		want       bool
+	}{
+		{nil, nil, true}, {[]*identity.Root{a, b}, []*identity.Root{b, a}, true}, {[]*identity.Root{a}, []*identity.Root{a, a}, true},
+		{[]*identity.Root{a}, nil, false}, {nil, []*identity.Root{a}, false}, {[]*identity.Root{a, b}, []*identity.Root{a}, false},
+		{[]*identity.Root{a}, []*identity.Root{a, b}, false}, {[]*identity.Root{a, b}, []*identity.Root{a, c}, false},
+	} {
+		if got := identity.SameRoots(x.one, x.other); got != x.want {
+			t.Errorf("%d and %d roots: %v", len(x.one), len(x.other), got)
+		}
+	}
+}
+
 func TestCR2RestoredRoot(t *testing.T) {
 	der := slices.Clone(newAuthority(t, "a.example", 1, nil).der)
 	r, err := identity.RestoreRoot(der)

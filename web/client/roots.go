@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -95,18 +94,6 @@ func rootBytes(set []*identity.Root) []byte {
 	out := newEncoder()
 	out.list(list)
 	return out.done()
-}
-
-func sameRoots(a, b []*identity.Root) bool {
-	within := func(a, b []*identity.Root) bool {
-		for _, x := range a {
-			if !slices.ContainsFunc(b, func(y *identity.Root) bool { return bytes.Equal(x.Raw, y.Raw) }) {
-				return false
-			}
-		}
-		return true
-	}
-	return within(a, b) && within(b, a)
 }
 
 // rootsFor are the pinned roots of a provider.
@@ -245,12 +232,12 @@ func (e *engine) learnRoots(domain mimi.ProviderID, set []*identity.Root) error 
 	switch {
 	case len(pinned) == 0:
 		e.pin(b, domain, set)
-	case sameRoots(pinned, set):
+	case identity.SameRoots(pinned, set):
 		if e.roots.changed[domain] != nil { // it has changed back
 			e.forgetNewRoots(b, domain)
 		}
 		b.then = append(b.then, e.releaseAll)
-	case !sameRoots(e.roots.changed[domain], set):
+	case !identity.SameRoots(e.roots.changed[domain], set):
 		e.roots.changed[domain] = set
 		b.put(keyNewRoot+domain.Host(), rootBytes(set))
 		b.then = append(b.then, e.postState)
