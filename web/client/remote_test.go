@@ -200,14 +200,8 @@ func TestNamesOfOthers(t *testing.T) {
 		h.mu.Unlock()
 		ctx := context.Background()
 		carol := h.join("carol")
-		h.mu.Lock()
-		h.nameless = false
-		h.mu.Unlock()
 		r, err := alice.session.NewGroup(ctx, "Club", []string{"bob@b.example", "carol"})
 		must(t, err)
-		h.mu.Lock()
-		h.nameless = true
-		h.mu.Unlock()
 		carol.awaitRoom("Club")
 		bob.awaitRoom("Club")
 		bob.send(r.ID, "hi")
