@@ -241,7 +241,7 @@ func fanoutPhase(ctx context.Context, d *driver, w *internet) error {
 		return err
 	}
 	wide("  the hub alone, CPU per message", "%.0f us", float64((after-cpu).Microseconds())/float64(each*len(senders)), "")
-	return d.steady(ctx, clients, id, hub)
+	return d.steady(ctx, clients, w, id, hub)
 }
 
 // newWideRoom makes a room of the users of all providers, so many of each: one of each is added by the first of all and
@@ -305,8 +305,12 @@ func (c *client) follow(ctx context.Context, n int, handle bool) error {
 }
 
 // steady sends on for some minutes, and looks at the hub's memory.
-func (d *driver) steady(ctx context.Context, clients []*client, id mimi.RoomID, hub process) error {
+func (d *driver) steady(ctx context.Context, clients []*client, w *internet, id mimi.RoomID, hub process) error {
 	minutes := d.scale(d.minutes, 0)
+	urls := make(map[mimi.ProviderID]string)
+	for _, p := range w.providers {
+		urls[p.domain] = p.url
+	}
 	for k := range minutes + 1 {
 		rss, err := hub.rss()
 		if err != nil {
@@ -315,6 +319,9 @@ func (d *driver) steady(ctx context.Context, clients []*client, id mimi.RoomID, 
 		wide(fmt.Sprintf("  the hub's memory after %d min at 20/s", k), "%.1f MB", float64(rss)/1e6, "flat")
 		if k == minutes {
 			break
+		}
+		if err := reconnect(ctx, clients, func(c *client) string { return urls[c.User.Provider()] }); err != nil {
+			return err
 		}
 		if err := d.pour(ctx, clients, id, 20, time.Minute); err != nil {
 			return err

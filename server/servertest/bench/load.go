@@ -55,6 +55,21 @@ func connect(ctx context.Context, url string, a servertest.Account, packages int
 	return &client{Device: d, c: c}, nil
 }
 
+// reconnect opens the connections of a load that has ended anew.
+func reconnect(ctx context.Context, clients []*client, url func(*client) string) error {
+	for _, c := range clients {
+		var err error
+		if c.c, err = servertest.Dial(ctx, httpClient, url(c), c.Account); err != nil {
+			return err
+		}
+		c.Device.Cursor = c.cursor
+		if _, err := c.Hello(ctx, c.c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // connectAll connects one device of each account, a few at a time.
 func connectAll(ctx context.Context, url string, accounts []servertest.Account, packages int) ([]*client, error) {
 	clients := make([]*client, len(accounts))
