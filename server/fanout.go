@@ -9,6 +9,7 @@ import (
 	"github.com/coder/websocket"
 
 	"kith/db"
+	"kith/mimi"
 	"kith/web/api"
 )
 
@@ -126,6 +127,9 @@ func (f *fanout) deliver(p *publication, touched []*socket) []*socket {
 				}
 			}
 		}
+		if p.frame != nil && len(p.join) > 0 {
+			f.hintSiblings(p.join)
+		}
 		f.devices.Unlock()
 		if p.frame != nil && !p.room.foreign {
 			f.outbox.wake(p.room, p.room.followers)
@@ -139,6 +143,21 @@ func (f *fanout) deliver(p *publication, touched []*socket) []*socket {
 		p.room.release()
 	}
 	return touched
+}
+
+// hintSiblings lets the other devices of those who have entered a room look for it. The caller holds the lock.
+func (f *fanout) hintSiblings(entered []int64) {
+	users := make(map[mimi.UserID]bool)
+	for _, device := range entered {
+		if s := f.sockets[device]; s != nil {
+			users[s.account.User] = true
+		}
+	}
+	for device, s := range f.sockets {
+		if users[s.account.User] && !slices.Contains(entered, device) {
+			_ = s.send(&api.Hint{What: api.HintRooms}) // two octets are never too many
+		}
+	}
 }
 
 // union returns a list with all of a and b. It changes neither.

@@ -65,7 +65,7 @@ type HintKind uint8
 const (
 	HintConsents HintKind = 1 // OpConsents has news
 	HintProfiles HintKind = 2 // OpProfiles or OpIdentityRoots has news
-	HintRooms    HintKind = 3 // OpRooms has news that no event tells: a room was closed
+	HintRooms    HintKind = 3 // OpRooms has news that no event tells: a room was closed, or another device has entered one
 )
 
 // Kind is KindRequest.
