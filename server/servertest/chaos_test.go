@@ -69,7 +69,7 @@ type chaos struct {
 	written map[string]*writing // by text
 	rooms   []string
 	banned  map[string][]string // by room: who was to be banned
-	kicked  map[string][]string // and who was to be kicked, or came by a link: not all his devices come in before they connect anew
+	kicked  map[string][]string // and who was to be kicked: not all his devices come in before they connect anew
 	answers map[string]int      // what became of the operations
 	faults  []string            // what must not become of one
 }
@@ -386,9 +386,6 @@ func (c *chaos) link() {
 	}
 	joiner := other.Session
 	c.op(u, fmt.Sprintf("link for %s into %s", other.Name, short(room.ID)), func(ctx context.Context, s *client.Session) error {
-		c.mu.Lock()
-		c.kicked[room.ID] = append(c.kicked[room.ID], other.Account.User.String())
-		c.mu.Unlock()
 		offer, err := s.MakeLink(ctx, room.ID)
 		if err == nil {
 			_, err = joiner.Join(ctx, offer)
