@@ -233,7 +233,7 @@ func TestBadInputOfPeople(t *testing.T) {
 				t.Errorf("address %q: %v", address, err)
 			}
 		}
-		if _, err := alice.session.NewChat(ctx, "alice"); codeOf(err) != client.CodeNotAllowed {
+		if _, err := alice.session.NewChat(ctx, "alice"); codeOf(err) != client.CodeYourself {
 			t.Errorf("chat with oneself: %v", err)
 		}
 		if _, err := alice.session.NewGroup(ctx, " ", nil); codeOf(err) != client.CodeEmpty {
