@@ -165,3 +165,32 @@ func TestRP10RefusalTellsOfAClosedRoom(t *testing.T) {
 		alice.told(room, "closed")
 	})
 }
+
+// A change of rules that is under way survives lost answers and the death of the browser.
+func TestRP9RuleSurvivesTheBrowser(t *testing.T) {
+	for n := 1; n <= 3; n++ {
+		world(t, func(h *hub) {
+			alice, bob := h.join("alice"), h.join("bob")
+			room := group(t, "Club", alice, bob)
+			lost := false
+			h.mu.Lock()
+			h.loseAnswer = func(op api.Op) bool {
+				first := op == api.OpUpdate && !lost
+				lost = lost || first
+				return first
+			}
+			h.mu.Unlock()
+			alice.store.FailAt(n, true)
+			// Whoever asked does not hear what became of it, and asks no more.
+			if err := alice.session.SetRule(context.Background(), room, "write", 0); err == nil || !alice.store.Dead() {
+				t.Errorf("round %d: the store did not fail: %v", n, err)
+			}
+			alice.revive()
+			bob.until("the rule", func() bool { return !bob.details(room).Rules.Write })
+			alice.until("the rule", func() bool { return !alice.details(room).Rules.Write })
+			if got := bob.notices(room); len(got) == 0 || got[len(got)-1] != "policy Alice" {
+				t.Errorf("round %d: notices: %q", n, got)
+			}
+		})
+	}
+}
