@@ -124,7 +124,7 @@ func TestJoinByLinkSurvivesTheBrowser(t *testing.T) {
 			offer, err := alice.session.MakeLink(ctx, room)
 			must(t, err)
 			synctest.Wait()
-			bob.store.FailAt(bob.store.Commits()+n, n%2 == 1)
+			bob.store.FailAt(n, n%2 == 1)
 			bob.insist("join", func() error { _, err := bob.session.Join(ctx, offer); return err })
 			bob.until("in", func() bool { return bob.view(room).CanSend })
 			bob.told(room, "joined Bob Bob")
