@@ -106,7 +106,7 @@ func TestTwoServers(t *testing.T) {
 	north.kill()
 	b.send("Can you hear me?")
 	b.until("the notice that the other server is away", js("banner", "")+"?.checkVisibility()")
-	b.screenshot("away")
+	b.fits("away")
 	north.start()
 	a.seesText("Can you hear me?")
 	b.sentText("Can you hear me?")

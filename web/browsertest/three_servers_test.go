@@ -70,7 +70,8 @@ func TestThreeServers(t *testing.T) {
 		t.Error("Bob reads on after he has left")
 	}
 	b.screenshot("three-left")
-	pictures(a)
+	a.about()
+	a.fits("three-info")
 }
 
 // addStranger adds somebody of another server to the open room of a: they are asked first, and open the room then.
