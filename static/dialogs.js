@@ -30,6 +30,7 @@ export async function attempt(dialog, button, action) {
     return await action();
   } catch (e) {
     setFault(fault, sentence(e));
+    fault.scrollIntoView({ block: 'nearest' }); // on a phone the keyboard leaves little of a dialog
     return undefined;
   } finally {
     button.disabled = false;

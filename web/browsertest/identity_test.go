@@ -5,6 +5,8 @@ package browsertest
 import (
 	"os"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 )
 
 // TestNewIdentity: a server is set up anew under its old name. Its people are not believed to be those of before until the
@@ -38,6 +40,9 @@ func TestNewIdentity(t *testing.T) {
 	admin.fits("identity-admin")
 	admin.click("peer-accept")
 	admin.fits("identity-accepted")
+	server := alice.open(north.url("/admin"))
+	server.do(chromedp.Evaluate[chromedp.Void](js("admin-certificates", "") + ".scrollIntoView()"))
+	server.fits("certificates")
 	a.reload()
 	a.ready()
 	a.until("the banner", js("banner", `[data-kind="identity"]`)+"?.checkVisibility()")

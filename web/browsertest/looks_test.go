@@ -122,6 +122,14 @@ func nonsense(a *tab, p *provider) {
 	}
 	a.paste("new-chat-address", longUser)
 	a.fits("nonsense")
+	a.look(390, 440, "light") // a phone with its keyboard open
+	a.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#dialog-new-chat").scrollTo(0, 0)`))
+	a.paste("new-chat-address", "@")
+	a.click("new-chat-start")
+	a.until("the sentence in view", `(() => { const r = document.querySelector("#dialog-new-chat[open]:not([aria-busy=true]) .fault").getBoundingClientRect();
+		return document.elementFromPoint(r.left + 5, r.top + 3)?.closest(".fault") && document.elementFromPoint(r.left + 5, r.bottom - 3)?.closest(".fault"); })()`)
+	a.screenshot("nonsense-keyboard")
+	a.look(1280, 800, "light")
 	a.escape()
 	for _, link := range []string{"/#join=%", "/#join=mimi%3A%2F%2F" + longDomain + "%2Fr%2Fx%2FAAAA"} {
 		a.do(chromedp.Navigate("about:blank"), chromedp.Navigate(p.url(link)))
