@@ -30,6 +30,8 @@ export class Timeline {
   #visit = 0; // counts openings, so that a late answer is known to be late
   #stuck = true; // whether the newest message is to stay in view
   #missed = 0;
+  #top = 0; // where the list stood when it last scrolled, and how long it was
+  #height = 0;
   #unreadFrom = ''; // id of the first message that was unread on opening
   #markedKey = '';
   #markRead = debounce(() => this.#mark(), 100);
@@ -336,7 +338,14 @@ export class Timeline {
   }
 
   #scrolled() {
-    this.#stuck = this.#atEnd();
+    const { scrollTop, scrollHeight } = this.#scroller;
+    // Only who scrolls up lets go of the end. A list that grows under a scroll that was on its way does not.
+    const up = scrollTop < this.#top - 1 && scrollHeight === this.#height;
+    const end = this.#atEnd();
+    if (this.#stuck && !end && !up) this.#jump();
+    this.#stuck = end || (this.#stuck && !up);
+    this.#top = this.#scroller.scrollTop;
+    this.#height = scrollHeight;
     if (this.#stuck) {
       this.#missed = 0;
       this.#markRead();

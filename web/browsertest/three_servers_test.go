@@ -65,6 +65,8 @@ func TestThreeServers(t *testing.T) {
 	tablet.send("From my tablet")
 	for _, tab := range []*tab{a, c, d} {
 		tab.seesText("From my tablet")
+		// Also after the reload above: who is at the end stays there.
+		tab.until("the newest message in view", `(s => s.scrollHeight - s.scrollTop - s.clientHeight < 8)(`+js("timeline", "")+`)`)
 	}
 	if texts := b.texts(); slices.Contains(texts, "From my tablet") {
 		t.Error("Bob reads on after he has left")
