@@ -14,6 +14,12 @@ import (
 	"kith/server/servertest"
 )
 
+// So many devices send where many messages are wanted: one alone may send four thousand, and a thousand a second.
+const (
+	many  = 10
+	crowd = 25
+)
+
 // federate runs the phases in which providers share rooms. This process plays all devices.
 func federate(o options) error {
 	fmt.Printf("providers: processes of their own, TLS 1.3 between them, %s, %d CPUs shared by all and the driver, database synchronous=FULL\n",
@@ -24,7 +30,7 @@ func federate(o options) error {
 		providers, accounts int
 		run                 func(context.Context, *driver, *internet) error
 	}{{"join", 2, 51, joinPhase}, {"pair", 2, 1, pairPhase}, {"latency", 2, 1, latencyPhase}, {"spread", 2, 25, spreadPhase},
-		{"fanout", 21, 50, fanoutPhase}, {"catchup", 2, 1, catchUpPhase}}
+		{"fanout", 21, 50, fanoutPhase}, {"catchup", 2, crowd, catchUpPhase}}
 	for _, p := range phases {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), p.name) {
 			continue
@@ -179,12 +185,12 @@ func joinPhase(ctx context.Context, d *driver, w *internet) error {
 		return err
 	}
 	defer closeAll(clients)
-	id, err := d.newRoom(ctx, clients, 2)
+	id, err := d.newRoom(ctx, clients, many)
 	if err != nil {
 		return err
 	}
 	n := d.scale(10_000, 500)
-	if err := d.measure(ctx, "room of 100 on 2 providers", clients, clients[:1], func(int) mimi.RoomID { return id }, n, 64,
+	if err := d.measure(ctx, "room of 100 on 2 providers", clients, clients[:many], func(int) mimi.RoomID { return id }, n/many, 16,
 		func(int) int64 { return int64(n) }, ""); err != nil {
 		return err
 	}
@@ -357,19 +363,19 @@ func (d *driver) pour(ctx context.Context, clients []*client, id mimi.RoomID, ra
 
 // catchUpPhase: a follower was away for a long time and much has happened.
 func catchUpPhase(ctx context.Context, d *driver, w *internet) error {
-	clients, err := connectTo(ctx, w, 1, 1)
+	clients, err := connectTo(ctx, w, crowd, 1)
 	if err != nil {
 		return err
 	}
 	defer closeAll(clients)
-	id, err := d.newRoom(ctx, clients, 1)
+	id, err := d.newRoom(ctx, clients, crowd)
 	if err != nil {
 		return err
 	}
 	w.providers[1].stop()
 	n := d.scale(100_000, 2000)
 	d.servers = d.servers[:1]
-	if err := d.measure(ctx, "meanwhile at the hub", clients[:1], clients[:1], func(int) mimi.RoomID { return id }, n, 256,
+	if err := d.measure(ctx, "meanwhile at the hub", clients[:crowd], clients[:crowd], func(int) mimi.RoomID { return id }, n/crowd, 32,
 		func(int) int64 { return int64(n) }, ""); err != nil {
 		return err
 	}
