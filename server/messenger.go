@@ -101,7 +101,7 @@ func newMessenger(c messengerConfig) (*messenger, error) {
 	m.context, m.stop = context.WithCancel(context.Background())
 	m.peers = newPeers(domain, root, c.DB, c.DialPeer, c.Now, c.Log)
 	m.outbox = newOutbox(m.context, &m.running, c.DB, m.peers, c.Now, c.Log)
-	m.peers.alive = m.outbox.hello
+	m.peers.alive = m.outbox.answered
 	m.peers.requests = func(endpoint, outcome string) { metrics.peerCalls.WithLabelValues(endpoint, outcome).Inc() }
 	m.outbox.outcomes = func(outcome string) { metrics.outbox.WithLabelValues(outcome).Inc() }
 	m.fanout = newFanout(metrics, m.outbox)

@@ -22,6 +22,7 @@ const (
 	outboxDaily    = 24 * time.Hour
 	outboxRefusals = 3                // of one room, after which it is parked
 	helloEvery     = 5 * time.Second  // a provider that asks for something is there: try again, but not sooner
+	answeredEvery  = time.Second      // one that answers, but does not take what is for it, is not asked at every answer
 	unparkEvery    = 10 * time.Minute // nor what it has refused sooner than that
 )
 
@@ -62,6 +63,7 @@ type lane struct {
 	since     time.Time // when they began
 	alarmed   bool      // that it has been away for too long was said
 	timer     *time.Timer
+	heard     time.Time // when it has answered something while it was waited for
 	notBefore time.Time // it has asked to be left alone until then
 	helloed   time.Time
 
@@ -327,7 +329,21 @@ func (o *outbox) noted(err error) {
 	}
 }
 
-// hello tells that a provider is there: it has asked for something, or answered. What waits for it is tried now, unless it
+// answered tells that a provider has answered something else: a pause for it is over. Without this the attempt that its own
+// request had caused, and that met a provider still held to be away, would have lengthened the pause.
+func (o *outbox) answered(domain mimi.ProviderID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l := o.lanes[domain.Host()]
+	now := o.now()
+	if l == nil || l.timer == nil || now.Before(l.notBefore) || now.Sub(l.heard).Abs() < answeredEvery {
+		return
+	}
+	l.heard = now
+	o.hurry(l)
+}
+
+// hello tells that a provider is there: it has asked for something. What waits for it is tried now, unless it
 // wants to be left alone, and what it has refused is offered again from time to time.
 func (o *outbox) hello(domain mimi.ProviderID) {
 	o.mu.Lock()
