@@ -231,6 +231,11 @@ func (e *engine) onConsents(body []byte) ([]statement, error) {
 // followUp looks at every intent: it is carried out, given up, or something is to be said for it.
 func (e *engine) followUp(b *batch) (said []statement) {
 	for k, i := range e.consents.intents {
+		if !i.cancelled && !i.running && k.room.IsZero() && e.talks(k.user) {
+			// Both have asked, and the other has begun: there is nothing to wait for any more.
+			i.cancelled = true
+			b.put(k.key(), i.bytes())
+		}
 		switch {
 		case i.cancelled:
 			said = append(said, statement{k, wire.ConsentCancel})
@@ -314,6 +319,12 @@ func (e *engine) carryOut(ctx context.Context, k intentKey, i *intent) {
 		e.askConsents()
 		return e.commit(b)
 	})
+}
+
+// talks reports whether the room for the two is in use.
+func (e *engine) talks(peer mimi.UserID) bool {
+	r := e.direct(peer)
+	return r != nil && r.rec.order > 0 && !r.rec.waiting && r.change == nil && r.usable()
 }
 
 // letPeerBegin avoids two chats of the same two people: whoever has been asked may be beginning one, and where both have

@@ -226,7 +226,12 @@ func (r *room) saveRatchets(b *batch) {
 // saveRecord stores the record and shows the room list anew once it is durable.
 func (e *engine) saveRecord(b *batch, r *room) {
 	b.put(r.key(keyRoom), r.rec.bytes())
-	b.then = append(b.then, func() { e.roomsChanged = true })
+	b.then = append(b.then, func() {
+		e.roomsChanged = true
+		if !r.rec.peer.IsZero() && e.waitsFor(r.rec.peer) && e.talks(r.rec.peer) {
+			e.askConsents() // what was waited for is there
+		}
+	})
 }
 
 // forgetGroup deletes every secret of the room.
