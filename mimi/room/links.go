@@ -40,7 +40,11 @@ func ParseJoinOffer(s string) (JoinOffer, error) {
 		if err != nil || len(code) == 0 || len(code) > maxJoinCode {
 			return JoinOffer{}, errors.New("room: malformed code in join link")
 		}
-		return JoinOffer{Room: room, Code: code}, nil
+		o := JoinOffer{Room: room, Code: code}
+		if o.String() != s { // the decoder passes over line breaks
+			return JoinOffer{}, errors.New("room: malformed code in join link")
+		}
+		return o, nil
 	}
 	return JoinOffer{}, errors.New("room: join link without a code")
 }
